@@ -1,4 +1,4 @@
-//! What goes into the core and what comes out: the vocabulary between it, its driver and the simulator.
+//! Inputs and outputs of the core: the vocabulary between it, its driver and the simulator.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,12 +37,12 @@ pub struct LinkUp {
 /// Why a link is closed. Travels as the body of `Bye`; [`Bye::label`] is its metric label.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bye {
-    /// The hub is shutting down; dial again after this time.
+    /// The hub is shutting down; dial it again after this time.
     Draining {
         /// When to dial again.
         retry_after: Duration,
     },
-    /// Another link between the two hubs stands.
+    /// Another link between the two hubs is used.
     Duplicate,
     /// The dialler reached itself.
     SelfDial,
@@ -59,7 +59,7 @@ pub enum Bye {
     BadFrame,
     /// No sign of life for the link timeout.
     Silent,
-    /// The link's queue overflowed.
+    /// The link's queue is too full.
     Overflow,
 }
 
@@ -80,7 +80,7 @@ impl Bye {
     }
 }
 
-/// Where a dial goes.
+/// The destination of a dial.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum DialTarget {
     /// An address from `BOOTSTRAP_HUBS`, or one that a `dns+ws://` entry of it resolved to.
@@ -94,7 +94,7 @@ pub enum DialTarget {
     },
 }
 
-/// Why a dial made no link.
+/// Why a dial did not make a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DialFailure {
     /// No connection, no upgrade, or no answer in time.
@@ -112,13 +112,13 @@ pub struct Join {
     pub network: NetworkKey,
     /// The id to be known by.
     pub peer: PeerId,
-    /// What the others are shown of it: JSON text, bounded by the caller.
+    /// The data that other peers are shown of it: JSON text, bounded by the caller.
     pub data: Option<Bytes>,
     /// It can be reached but is not shown to others, nor others to it.
     pub quiet: bool,
-    /// What proves that an older holder of the id is the same party; empty proves nothing.
+    /// The proof that an older holder of the id is the same party; an empty one proves nothing.
     pub proof: Bytes,
-    /// What it wants of its room; `None` in networks that are no rooms.
+    /// Its request about its room; `None` in networks that are not rooms.
     pub room: Option<RoomAsk>,
     /// The address group of its client, as far as the hub knows: it bounds how many ids may be contested from one
     /// place.
@@ -128,13 +128,13 @@ pub struct Join {
 /// Why a local peer may not join.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum JoinRefusal {
-    /// A living peer holds the id, and it is someone else.
+    /// A living peer of another party holds the id.
     Taken,
     /// The id changed hands too often in a short time, and its holder lives.
     TakeoverLimit,
     /// The network is full.
     RoomFull,
-    /// There is a room of that name already, or there was one first.
+    /// A room of that name exists already, or another one of that name was created earlier.
     RoomExists,
     /// There is no room of that name.
     NoSuchRoom,
@@ -146,31 +146,31 @@ pub enum JoinRefusal {
     Draining,
 }
 
-/// What a peer is told of another.
+/// A notice to a peer about another.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PeerEvent {
-    /// It is there.
+    /// The peer is in the network.
     Joined {
         /// The peer.
         peer: PeerId,
-        /// What it shows of itself: JSON text.
+        /// The data that it shows: JSON text.
         data: Option<Bytes>,
     },
-    /// What it shows of itself is new.
+    /// The peer shows other data.
     Updated {
         /// The peer.
         peer: PeerId,
-        /// What it shows of itself: JSON text.
+        /// The data that it shows: JSON text.
         data: Option<Bytes>,
     },
-    /// It is the host of its room from now on.
+    /// The peer is the host of its room from now on.
     Hosts {
         /// The peer.
         peer: PeerId,
-        /// What it shows of itself.
+        /// The data that it shows.
         data: Option<Bytes>,
     },
-    /// It is gone.
+    /// The peer has left.
     Left {
         /// The peer.
         peer: PeerId,
@@ -191,41 +191,41 @@ impl PeerEvent {
     }
 }
 
-/// Which local claims a notification is for.
+/// The local claims that a notice is for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Recipients {
     /// Every shown (not quiet) local claim of the network, except those of the peer that the event is about.
     Network,
-    /// These alone.
+    /// Only these.
     Only(Vec<ClaimNo>),
 }
 
-/// What the core wants done. The driver carries it out; nothing here may block.
+/// An output of the core. The driver carries it out; this must not block.
 #[derive(Clone, Debug)]
 pub enum Output {
     /// Dial; answer with `handle_link_up` or `handle_dial_failed` under the same number.
     Dial {
         /// Number of the attempt.
         dial: DialId,
-        /// Where to.
+        /// The destination.
         target: DialTarget,
     },
-    /// Close the link after what it still has to send, with this reason if there is one to tell.
-    /// The core has forgotten the link already; no `handle_link_down` is needed.
+    /// Close the link after its waiting messages, with this reason if there is one to send. The core has forgotten the
+    /// link already; no `handle_link_down` is needed.
     Close {
         /// The link.
         link: LinkId,
-        /// What to tell the other end, and to count.
+        /// The reason for the other end, and for a counter.
         bye: Bye,
     },
-    /// The local claim stands; `roster` lists the others that it is shown at first.
+    /// The local claim is accepted; `roster` lists the others that it is shown at first.
     Accepted {
         /// The claim.
         claim: ClaimNo,
-        /// The others in the network that it learns of now, itself left out.
+        /// The others in the network that it is told of now, without itself.
         roster: Vec<(PeerId, Option<Bytes>)>,
     },
-    /// The local claim may not be: tell the peer and close it. The core has forgotten it.
+    /// The local claim is refused: tell the peer and close it. The core has forgotten it.
     Refused {
         /// The claim.
         claim: ClaimNo,
@@ -241,7 +241,7 @@ pub enum Output {
     Probe {
         /// The claim.
         claim: ClaimNo,
-        /// To be given back.
+        /// Returned with the result.
         token: u64,
         /// How long to wait for a sign of life.
         within: Duration,
@@ -250,55 +250,55 @@ pub enum Output {
     Notify {
         /// The network it happened in.
         network: NetworkKey,
-        /// Whom to tell.
+        /// The claims that are told.
         to: Recipients,
-        /// What to tell.
+        /// The notice.
         event: PeerEvent,
     },
-    /// Something to log as a warning, and to count under this label.
+    /// A warning for the log, which is also counted under this label.
     Alarm {
         /// A stable name.
         label: &'static str,
         /// The text for the log.
         text: String,
     },
-    /// Other bans count than before: see [`Core::bans`](super::Core::bans).
+    /// The set of bans that count has changed: see [`Core::bans`](super::Core::bans).
     Bans,
-    /// Another live machine uses this hub's id: the core has left the mesh and closed its links. If nobody chose the
-    /// id, the driver draws another: [`take_new_id`](super::Core::take_new_id).
+    /// Another live machine uses this hub's id: the core has left the mesh and closed its links. If the id was drawn at
+    /// random, the driver draws another: [`take_new_id`](super::Core::take_new_id).
     LeftMesh,
     /// The core looks for links again, after it had left the mesh for a while.
     BackInMesh,
 }
 
-/// The way to a hub.
+/// The next hop to a hub.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Hop {
-    /// The link to send by.
+    /// The link on which to send.
     pub link: LinkId,
     /// The hub at its other end.
     pub neighbour: HubId,
-    /// Links to the destination, this one included.
+    /// The number of links to the destination, this one included.
     pub hops: u8,
 }
 
-/// The ways to all hubs that can be reached now, published whole whenever one changes.
+/// The routes to all hubs that can be reached now. The whole is published whenever one changes.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
-    /// The way to each hub but this one.
+    /// The route to each hub but this one.
     pub by_hub: HashMap<HubId, Route>,
-    /// The lowest wire level of them.
+    /// The lowest wire level among them.
     pub level: u8,
 }
 
-/// The way to a hub, and its known incarnation.
+/// The route to a hub, and its known incarnation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Route {
     /// The first hop.
     pub hop: Hop,
     /// The destination's present incarnation.
     pub incarnation: Incarnation,
-    /// The part of the mesh that it would be in without this hub: two hubs of one part reach each other past us.
+    /// The part of the mesh that it would be in without this hub: two hubs of one part reach each other without us.
     pub part: u32,
     /// The destination's wire level.
     pub level: u8,
@@ -307,7 +307,7 @@ pub struct Route {
 /// [`Routes`] as the data path holds them.
 pub type SharedRoutes = Arc<Routes>;
 
-/// Where a signal comes from: the local claim that sends it.
+/// The source of a signal: the local claim that sends it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Source {
     /// The sending claim.
@@ -329,7 +329,7 @@ pub struct Signal<'a> {
     pub kind: SignalKind,
     /// The payload, as given.
     pub payload: Bytes,
-    /// It may wait for a target that nobody holds.
+    /// Whether it may wait for a target that is at no hub yet.
     pub wait: bool,
 }
 
@@ -355,10 +355,10 @@ pub struct Posted {
     pub seq: u64,
 }
 
-/// A signal of another hub's peer that was put into its receiver's mailbox. The receiver is gone and has not read it.
+/// A signal of another hub's peer that was put into its receiver's mailbox, and that the receiver left without reading.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Unread {
-    /// Its sender.
+    /// The sender.
     pub sender: Posted,
     /// The claim that it was for.
     pub to: ClaimNo,
@@ -373,7 +373,7 @@ pub struct Delivery {
     pub to: ClaimNo,
     /// The network of both.
     pub network: NetworkKey,
-    /// The sender's id, vouched for by its hub.
+    /// The sender's id, as its hub states it.
     pub from: PeerId,
     /// The sender's claim.
     pub sender: Sender,
@@ -385,12 +385,12 @@ pub struct Delivery {
     pub payload: Bytes,
 }
 
-/// Something that a peer published, for the members of its network at this hub.
+/// A publication for the members of its network at this hub.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Publication {
     /// The network.
     pub network: NetworkKey,
-    /// The sender's id, vouched for by its hub.
+    /// The sender's id, as its hub states it.
     pub from: PeerId,
     /// The sender's claim.
     pub sender: Sender,
@@ -400,7 +400,7 @@ pub struct Publication {
     pub payload: Bytes,
 }
 
-/// A publication did not reach all members, or may not have: its sender has to be told.
+/// A report to the sender of a publication: some members did not get it, or may not have.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Unpublished {
     /// The sending claim.
@@ -414,12 +414,12 @@ pub struct Unpublished {
 /// Why a signal was not delivered, or may not have been.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum SignalFailure {
-    /// Nobody holds the id, and nobody took it up while the signal waited.
+    /// No peer has the id, and none took it while the signal waited.
     NoSuchPeer,
     /// Its hub cannot be reached.
     NoRoute,
-    /// A limit was reached: the window to its hub, the length of what goes to another hub, its own mailbox, or what may
-    /// wait for an absent peer.
+    /// A limit was reached: the window to its hub, the length of a message to another hub, its own mailbox, or the
+    /// waiting room.
     Overload,
     /// Its hub was lost before it acknowledged; the signal may have arrived.
     Unknown,

@@ -2,10 +2,10 @@
 
 use super::ids::Hlc;
 
-/// How far ahead of our own time another hub's clock may pull ours.
+/// The longest time by which another hub's clock may move ours ahead.
 const MAX_DRIFT_MS: u64 = 10_000;
 
-/// Draws stamps that rise, and follow the stamps of others as long as they are plausible.
+/// Makes stamps that rise, and that follow the stamps of others while these are plausible.
 #[derive(Debug, Default)]
 pub struct Clock {
     last: Hlc,

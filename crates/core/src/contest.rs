@@ -1,16 +1,17 @@
-//! Which peer may hold an id that another peer holds already.
+//! Decides who gets an id that another claim already has.
 //!
-//! A newcomer claims a held id only when the holder is the same party (equal, non-empty proofs), is found
-//! dead, or is gone. The hub of the holder decides: it compares the proofs, else asks the holder for a sign of
-//! life and gives it two seconds. A living holder that is someone else keeps the id. So does any living holder
-//! of an id that changed hands too often of late: cloned clients, which all have the same proof, must not fight
-//! for it for ever, but one client that moves from network to network leaves dead connections behind.
+//! A newcomer gets a held id only when the holder is the same party (equal, non-empty proofs), is found dead, or is
+//! gone. The hub of the holder decides: it compares the proofs; if they differ, it asks the holder for a sign of life
+//! and gives it two seconds. A living holder of another party keeps the id. So does any living holder of an id that
+//! changed hands too often in a short time: cloned clients, which all have the same proof, must not fight for it for
+//! ever, but a client that moves from network to network leaves dead connections behind.
 //!
-//! A newcomer that gets an id from a dead holder, or from one that is gone, first shows a sign of life itself. Of all
-//! that wait for the id, the first that does so gets it; those that died while they waited cost it no time. A bounded
-//! number may wait for one id, and the address that has the most of them gives way.
+//! A newcomer that gets an id from a dead holder, or from one that is gone, first has to show a sign of life itself. Of
+//! all newcomers that wait for the id, the first that does so gets it; newcomers that died while they waited cost it no
+//! time. A bounded number may wait for one id. When there are too many, a join from the address that has the most of
+//! them is refused.
 //!
-//! Knows nothing of links: messages to other hubs leave as [`ContestAction::Send`] and travel like signals. Every
+//! Knows nothing of links: messages to other hubs leave as [`ContestAction::Send`] and are sent like signals. Every
 //! pending join ends in exactly one [`ContestAction::Claim`] or [`ContestAction::Refuse`], unless it is withdrawn.
 
 mod pending;
@@ -30,25 +31,25 @@ use super::ids::{ClaimNo, HubId, Moment, NetworkKey, PeerId};
 use pending::{Contender, ContestedId, Pending, PendingJoins, Stage};
 use probes::{Asked, Asker, Probe, Probes};
 
-/// How often an id may change hands within [`TAKEOVER_WINDOW`], as one hub sees it.
+/// How often an id may change hands within [`TAKEOVER_WINDOW`], as seen by one hub.
 const MAX_TAKEOVERS: usize = 3;
 const TAKEOVER_WINDOW: Duration = Duration::from_secs(30);
-/// How often a join is contested anew because the holder changed meanwhile.
+/// How often a join is contested again because the holder changed meanwhile.
 const MAX_TRIES: u8 = 3;
 /// How much longer than its own time limit the hub waits for a probe that one of its own sessions answers.
 const PROBE_GRACE: Duration = Duration::from_millis(500);
 /// How much longer than the probe itself its answer may take: another hub's round trip.
 const GRACE: Duration = Duration::from_millis(1_500);
 
-/// How contests are held.
+/// The configuration of contests.
 #[derive(Clone, Copy, Debug)]
 pub struct ContestConfig {
-    /// The newer connection always wins, without a question asked.
+    /// The newer connection always wins, without a question.
     pub replace: bool,
     /// How long a holder has to show a sign of life.
     pub probe_within: Duration,
-    /// How long a hub that cannot be reached is still believed in: a contest with one of its peers waits
-    /// that long for it to be gone.
+    /// How long a hub that cannot be reached still counts: a contest with one of its peers waits that long for it to be
+    /// gone.
     pub hold: Duration,
 }
 
@@ -62,12 +63,12 @@ impl Default for ContestConfig {
     }
 }
 
-/// What the contests want done.
+/// An action that the contests want.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContestAction {
-    /// The join may be: claim the id.
+    /// The join is accepted: claim the id.
     Claim(ClaimNo),
-    /// The join may not be.
+    /// The join is refused.
     Refuse {
         /// The join's claim.
         claim: ClaimNo,
@@ -78,23 +79,23 @@ pub enum ContestAction {
     Probe {
         /// The holder's claim.
         claim: ClaimNo,
-        /// Given back with the answer.
+        /// Returned with the answer.
         token: u64,
     },
     /// Send this to a hub; if it fails, say so with the token.
     Send {
         /// The hub.
         to: HubId,
-        /// What it is sent.
+        /// The message.
         payload: Bytes,
-        /// Given back if it fails.
+        /// Returned if sending fails.
         token: u64,
     },
-    /// The holder is dead: take its claim back and close it.
+    /// The holder is dead: retract its claim and close its connection.
     Expel(ClaimNo),
 }
 
-/// What hubs say to each other about contested ids. Messages that begin with the number 2 are those of
+/// The messages between hubs about contested ids. Their first bytes are 0 and 1; messages that begin with 2 belong to
 /// `core/exchange/unread.rs`.
 #[derive(Serialize, Deserialize, Debug, PartialEq, Eq)]
 enum ContestMessage {
@@ -118,7 +119,7 @@ enum Verdict {
     Dead,
     /// There is no such claim.
     Gone,
-    /// The holder lives and is someone else.
+    /// The holder lives and is another party.
     Alive,
 }
 
@@ -155,12 +156,12 @@ impl Contests {
         }
     }
 
-    /// This hub goes by another id from now on.
+    /// This hub has another id from now on.
     pub fn set_id(&mut self, me: HubId) {
         self.me = me;
     }
 
-    /// A local peer wants an id.
+    /// A local peer asks for an id.
     pub fn begin(&mut self, now: Moment, directory: &Directory, join: Join) {
         self.contest(now, directory, join, 0);
     }
@@ -187,7 +188,7 @@ impl Contests {
         if local {
             self.ask(now, holder.claim, Asker::Local { token });
         } else {
-            // Past the limit a proof is not shown, so that nothing but the holder's death makes way.
+            // Past the limit the proof is not sent, so that only the holder's death frees the id.
             let proof = if limited { &[] } else { join.proof.as_ref() };
             let message = ContestMessage::Contest {
                 token,
@@ -206,7 +207,7 @@ impl Contests {
         self.suspend(now, token, contender, Stage::Against(holder));
     }
 
-    /// Nobody holds the id. Joins that have waited for it come first, if their peers are still there.
+    /// The id is free. Joins that have waited for it come first, if their peers are still alive.
     fn contend(&mut self, now: Moment, join: Join, tries: u8) {
         if !self.waiting.contains_rival_of(&join) {
             return self.allow(join);
@@ -240,7 +241,7 @@ impl Contests {
         self.waiting.insert(token, pending);
     }
 
-    /// Whether one more join may wait; another may have to give way to it.
+    /// Whether one more join may wait; another may be refused in its place.
     fn makes_space(&mut self, join: &Join) -> bool {
         let Ok(gives_way) = self.waiting.make_space(join) else {
             return false;
@@ -303,7 +304,7 @@ impl Contests {
             .push_back(ContestAction::Send { to, payload, token });
     }
 
-    /// Takes the join that an [`ContestAction::Claim`] is about; its claim stands from now on.
+    /// Removes the join of an [`ContestAction::Claim`]; its claim is accepted from now on.
     pub fn take_ready(&mut self, claim: ClaimNo) -> Option<Join> {
         let join = self.ready.remove(&claim)?;
         self.probes.on_claimed(claim);
@@ -313,7 +314,7 @@ impl Contests {
         Some(join)
     }
 
-    /// The claim is no more: withdrawn while pending, or retracted.
+    /// The claim is over: withdrawn while pending, or retracted.
     pub fn on_gone(&mut self, claim: ClaimNo) {
         self.proofs.remove(&claim);
         self.ready.remove(&claim);
@@ -374,7 +375,7 @@ impl Contests {
         self.conclude(probe, if alive { Verdict::Alive } else { Verdict::Dead });
     }
 
-    /// A message from another hub. Anything but a well-formed one is ignored.
+    /// A message from another hub. Malformed ones are ignored.
     pub fn on_message(&mut self, now: Moment, directory: &Directory, from: HubId, payload: &[u8]) {
         match postcard::from_bytes(payload) {
             Ok(ContestMessage::Contest {
@@ -458,7 +459,7 @@ impl Contests {
         }
     }
 
-    /// The join may be, unless another than the one that lost the id holds it by now.
+    /// Accepts the join, unless another than the one that lost the id holds it by now.
     fn replace(
         &mut self,
         now: Moment,
@@ -487,7 +488,7 @@ impl Contests {
         }
     }
 
-    /// Ends what has waited long enough.
+    /// Ends joins and questions whose time is over.
     pub fn handle_timeout(&mut self, now: Moment, directory: &Directory) {
         while let Some(token) = self.probes.next_overdue(now) {
             self.on_probe_result(now, token, false);
@@ -509,7 +510,7 @@ impl Contests {
         deadlines.into_iter().flatten().min()
     }
 
-    /// The next thing to do.
+    /// The next action.
     pub fn poll_action(&mut self) -> Option<ContestAction> {
         self.actions.pop_front()
     }

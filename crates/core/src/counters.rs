@@ -1,33 +1,29 @@
-//! What happened in a core, and what it gave to its links, counted since it began.
+//! Counters of a core since its start: its events, and the frames for its links.
 //!
 //! Plain numbers for metrics and for the figures of a simulation; no decision depends on them. Called by `core`.
 
 use crate::frames::ControlFrame;
 
-/// What happened, for metrics: counts since the start.
+/// Counts of events since the start, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Changes of other hubs that were new.
     pub changes: u64,
-    /// Changes that were here already.
+    /// Changes that were known already.
     pub repeated: u64,
-    /// Deltas that did not follow what was here: a fault.
+    /// Deltas that did not continue the known state: a fault.
     pub gaps: u64,
     /// Sets received from their start.
     pub resyncs: u64,
     /// Ids that changed hands.
     pub takeovers: u64,
-    /// Rooms of which this hub took the record over because no other hub showed it any more.
-    pub rooms_taken_over: u64,
-    /// Rooms that this hub did not take over, since their records did not fit.
-    pub rooms_not_taken: u64,
-    /// How often this hub began to take single networks of others, or all again.
+    /// How often this hub changed between single networks of others and whole sets.
     pub turns: u64,
     /// Hubs that were sent on to others.
     pub sent_on: u64,
     /// Link records that came in.
     pub records: u64,
-    /// Of them, those that were newer than what was held.
+    /// Of these, the number that were newer than the known one.
     pub records_fresh: u64,
     /// Link records of this hub that were made.
     pub records_own: u64,
@@ -35,11 +31,11 @@ pub struct Counters {
     pub spf_runs: u64,
     /// Summaries of neighbours that differed from ours.
     pub differed: u64,
-    /// What was given to links.
+    /// The frames for links.
     pub sent: SentFrames,
 }
 
-/// Frames given to links, without the headers of the messages that carry them.
+/// Frames for links, without the headers of the messages that carry them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SentFrames {
     /// Deltas.
@@ -48,18 +44,18 @@ pub struct SentFrames {
     pub changes: u64,
     /// The bytes of the deltas.
     pub delta_bytes: u64,
-    /// The bytes of what asks for single networks.
+    /// The bytes of frames that ask for single networks.
     pub follow_bytes: u64,
     /// Link records.
     pub records: u64,
-    /// The bytes of link records, and of all that is said about them: digests, summaries, announcements, requests.
+    /// The bytes of link records, and of all frames about them: digests, summaries, announcements, requests.
     pub topology_bytes: u64,
-    /// Of them, those of the records.
+    /// Of these, the bytes of the records.
     pub record_bytes: u64,
 }
 
 impl SentFrames {
-    /// A frame was written, in this many bytes.
+    /// A frame was encoded, in this many bytes.
     pub(super) fn count(&mut self, frame: &ControlFrame, bytes: usize) {
         let bytes = bytes as u64;
         match frame {
@@ -86,7 +82,7 @@ impl SentFrames {
         }
     }
 
-    /// Adds what was given to links between two counts of one core.
+    /// Adds the difference between two counts of one core.
     pub fn add_between(&mut self, before: &SentFrames, after: &SentFrames) {
         self.deltas += after.deltas - before.deltas;
         self.changes += after.changes - before.changes;

@@ -1,24 +1,25 @@
-//! Whom to dial, and when.
+//! Which hubs to dial, and when.
 //!
 //! Owns the bootstrap addresses, the addresses that hubs advertise, and the back-off of each. Knows nothing of sockets,
-//! and of the graph only which hubs are reachable. The core tells it what it learns; it answers with dials, each of
-//! which ends in `on_neighbour_up`, in `on_dial_failed`, or by itself after `answer_within`.
+//! and of the graph only which hubs are reachable. The core reports events; the dialler answers with dials. Each dial
+//! ends in `on_neighbour_up`, in `on_dial_failed`, or by itself after `answer_within`.
 //!
 //! Promises:
-//! - A bootstrap address is tried for ever, except while a link with the hub behind it stands. One that led to
-//!   ourselves is tried every `retry_self`: behind one address there may be several hubs. In a large mesh it
-//!   also rests while its hub is reachable and we have our links.
-//! - A reachable hub that advertises an address is dialled: all of them in a mesh of at most
-//!   `full_mesh_up_to` hubs, otherwise until `degree` links stand. Half of these are drawn at random (by the
-//!   seed), the others are the nearest by round-trip time as far as it was ever measured.
-//! - A hub that drains is left alone while it can be reached, and after that for as long as it asked, within bounds.
-//! - An unreachable hub is tried about every `retry_unreachable`, however many links stand. More than
-//!   `share_retries_past` hubs that reach each other share these tries among them (`retries`).
-//! - A hub that reaches nobody first tries the hubs that it was told of when it was sent on (`admission`).
+//! - A bootstrap address is dialled for ever, except while there is a link with its hub. An address that led to this
+//!   hub itself is dialled every `retry_self`: behind one address there may be several hubs. In a large mesh it also
+//!   rests while its hub is reachable and this hub has its links.
+//! - A reachable hub that advertises an address is dialled: in a mesh of at most `full_mesh_up_to` hubs, all of them;
+//!   otherwise until there are `degree` links. Half of these hubs are drawn at random (by the seed), the others are the
+//!   nearest by round-trip time as far as it was ever measured.
+//! - A hub that drains is not dialled while it can be reached, and after that for the time that it asked for, within
+//!   bounds.
+//! - An unreachable hub is dialled about every `retry_unreachable`, however many links there are. If more than
+//!   `share_retries_past` hubs reach each other, they share these dials (`retries`).
+//! - A hub that reaches no other first dials the hubs that were named when it was sent on (`admission`).
 //! - Of two hubs that can both be dialled the lower id dials at once, the higher a little later.
-//! - At most one new dial per `spacing`. Back-off is full jitter under a doubling ceiling; it is reset by a
-//!   link that stood for `reset_after` and by the other hub's dialling us.
-//! - An address that led to another hub than the one that advertises it is not tried again for that hub.
+//! - At most one new dial per `spacing`. A back-off is a random time up to a ceiling that doubles (full jitter). It is
+//!   reset by a link that was open for `reset_after`, and when the other hub dials this one.
+//! - An address that led to another hub than the one that advertises it is not dialled again for that hub.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -46,9 +47,9 @@ mod tests;
 pub struct BootstrapStatus<'a> {
     /// The address.
     pub url: &'a str,
-    /// The hub that it leads to, while a link with it stands.
+    /// The hub that it leads to, while there is a link with it.
     pub connected: Option<HubId>,
-    /// It led to this very hub when last dialled.
+    /// It led to this hub itself when last dialled.
     pub ourselves: bool,
     /// When it was last dialled.
     pub last_attempt: Option<Moment>,
@@ -71,7 +72,7 @@ struct Attempt {
     deadline: Moment,
 }
 
-/// Chooses the next dial, and keeps what is known about every hub that could be dialled.
+/// Chooses the next dial, and stores what is known about every hub that could be dialled.
 #[derive(Debug)]
 pub struct Dialer {
     me: HubId,
@@ -80,23 +81,23 @@ pub struct Dialer {
     config: DialConfig,
     bootstraps: BTreeMap<String, Bootstrap>,
     hubs: BTreeMap<HubId, Known>,
-    /// How many hubs a link stands with.
+    /// The number of hubs with a link to this one.
     standing: usize,
-    /// How many hubs can be reached, this one not counted.
+    /// The number of hubs that can be reached, without this one.
     reachable: usize,
-    /// The hubs that were sent on to others, and when first.
+    /// The hubs that were sent on, and when first.
     sent_on: BTreeMap<HubId, Moment>,
-    /// No dial of an unreachable hub before this, while another can be reached.
+    /// No dial of an unreachable hub before this, while another hub can be reached.
     retry_spaced: Moment,
     attempts: BTreeMap<DialId, Attempt>,
     last_dial: u64,
     /// No dial before this.
     spaced: Moment,
-    /// When to look again; `None` if only an event can change anything.
+    /// When to check again; `None` if only an event can change anything.
     wake: Option<Moment>,
     ready: Option<DialId>,
     drop_spaced: Moment,
-    /// The last hub that was proposed to be parted from.
+    /// The last hub that was proposed for closing its link.
     dropped: Option<HubId>,
     /// No more dials are made.
     stopped: bool,
@@ -105,7 +106,7 @@ pub struct Dialer {
 }
 
 impl Dialer {
-    /// Knows nobody yet. The same seed and inputs give the same dials.
+    /// An empty dialler. The same seed and inputs give the same dials.
     pub fn new(me: HubId, seed: u64, config: DialConfig) -> Self {
         Dialer {
             me,
@@ -130,7 +131,7 @@ impl Dialer {
         }
     }
 
-    /// Dials nobody until [`resume`](Self::resume), whatever is learned meanwhile.
+    /// Stops dialling until [`resume`](Self::resume), whatever is learned meanwhile.
     pub fn stop(&mut self) {
         self.stopped = true;
         self.wake = None;
@@ -143,12 +144,12 @@ impl Dialer {
         self.look_again(now);
     }
 
-    /// We go by another id from now on.
+    /// This hub has another id from now on.
     pub fn set_id(&mut self, me: HubId) {
         self.me = me;
     }
 
-    /// These are the bootstrap addresses now. Those that were among them before keep their state.
+    /// Sets the bootstrap addresses. Those that were among them before keep their state.
     pub fn set_bootstrap(&mut self, now: Moment, urls: Vec<String>) {
         let mut old = std::mem::take(&mut self.bootstraps);
         for url in urls {
@@ -173,7 +174,7 @@ impl Dialer {
         self.look_again(now);
     }
 
-    /// A hub's record is dropped. While a link with it stands it is kept in mind without addresses.
+    /// A hub's record is dropped. While there is a link with it, the hub is kept without addresses.
     pub fn on_forgotten(&mut self, hub: HubId) {
         if let Some(known) = self.hubs.get_mut(&hub) {
             known.learn(&[], false);
@@ -185,7 +186,7 @@ impl Dialer {
         }
     }
 
-    /// A path leads to this hub.
+    /// There is a path to this hub.
     pub fn on_reachable(&mut self, now: Moment, hub: HubId) {
         let wait = if self.config.can_be_dialled && self.me > hub {
             self.config.yield_for
@@ -200,7 +201,7 @@ impl Dialer {
         self.look_again(now);
     }
 
-    /// No path leads to this hub any more.
+    /// There is no path to this hub any more.
     pub fn on_unreachable(&mut self, now: Moment, hub: HubId) {
         let wait = self.retry_wait();
         if let Some(known) = self.hubs.get_mut(&hub) {
@@ -220,8 +221,8 @@ impl Dialer {
         }
     }
 
-    /// A link with `hub` is up; `dialed` is our dial that made it. To be called for *every* link that comes
-    /// up: also for a second one with the same hub, and for one that leads to ourselves.
+    /// A link with `hub` is up; `dialed` is our dial that made it. To be called for *every* link that comes up, even
+    /// for a second one with the same hub, and for one that leads to this hub itself.
     pub fn on_neighbour_up(&mut self, now: Moment, hub: HubId, dialed: Option<DialId>) {
         match dialed.and_then(|dial| self.end(dial)) {
             Some(target) => self.prove(now, hub, target),
@@ -237,7 +238,7 @@ impl Dialer {
         self.look_again(now);
     }
 
-    /// No link with `hub` is left.
+    /// There is no link with `hub` any more.
     pub fn on_neighbour_down(&mut self, now: Moment, hub: HubId) {
         let Some(known) = self.hubs.get_mut(&hub) else {
             return;
@@ -249,7 +250,7 @@ impl Dialer {
         let lasted = now - since >= self.config.reset_after;
         known.backoff.lose(now, lasted, &self.config, &mut self.rng);
         if !known.recorded {
-            // It was known by its link alone.
+            // Only the link made it known.
             self.reachable -= usize::from(known.reachable);
             self.hubs.remove(&hub);
         }
@@ -273,7 +274,7 @@ impl Dialer {
     /// A link with `hub` was closed for this reason, by either end.
     pub fn on_bye(&mut self, now: Moment, hub: HubId, bye: Bye) {
         match bye {
-            // No hub can ask to be left alone for good: an address is tried for ever.
+            // A hub cannot ask for an endless pause: an address is dialled for ever.
             Bye::Draining { retry_after } => {
                 self.rest(hub, now + retry_after.min(self.config.retry_full));
             }
@@ -281,7 +282,7 @@ impl Dialer {
                 let wait = self.rng.jitter(self.config.retry_full, 0.5);
                 self.rests_while_reachable(hub, now + wait);
             }
-            // It told us of others, or we knew some: they come first.
+            // It named other hubs, or some were known: these are dialled first.
             Bye::Full if self.knows_others() => {
                 let wait = self.rng.jitter(self.config.introduce_rest, 0.5);
                 self.rest(hub, now + wait);
@@ -298,7 +299,7 @@ impl Dialer {
         self.look_again(now);
     }
 
-    /// Ends dials that were never answered, and makes the next one if it is time.
+    /// Ends dials that were never answered, and starts the next one if it is time.
     pub fn handle_timeout(&mut self, now: Moment) {
         let late: Vec<DialId> = self
             .attempts
@@ -328,9 +329,10 @@ impl Dialer {
         Some((dial, attempt.target.clone()))
     }
 
-    /// A neighbour to part from, because we have more links than `accept_up_to` and it can be reached: to be
-    /// closed as [`Bye::Full`] if the graph holds together without it (`Topology::is_redundant`), and left
-    /// alone otherwise. Each call proposes the next, at most one per `drop_spacing`.
+    /// A neighbour whose link may be closed, because this hub has more links than `accept_up_to` and the neighbour can
+    /// be reached. The caller closes it as [`Bye::Full`] if the graph stays connected without it
+    /// (`Topology::is_redundant`), and otherwise does nothing. Each call proposes the next, at most one per
+    /// `drop_spacing`.
     pub fn poll_drop(&mut self, now: Moment) -> Option<HubId> {
         if self.drop_spaced > now || self.standing <= self.config.accept_up_to {
             return None;
@@ -350,7 +352,7 @@ impl Dialer {
         next
     }
 
-    /// When [`Dialer::poll_drop`] may have something; `None` while there are not too many links.
+    /// When [`Dialer::poll_drop`] may return a neighbour; `None` while there are not too many links.
     pub fn drop_timeout(&self) -> Option<Moment> {
         (self.standing > self.config.accept_up_to).then_some(self.drop_spaced)
     }
@@ -382,7 +384,7 @@ impl Dialer {
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
     }
 
-    /// Takes a dial off the list of those under way.
+    /// Removes a dial from the list of dials in progress.
     fn end(&mut self, dial: DialId) -> Option<DialTarget> {
         let attempt = self.attempts.remove(&dial)?;
         match &attempt.target {
@@ -443,7 +445,7 @@ impl Dialer {
         }
     }
 
-    /// The hub dialled us: the reason not to dial it is over.
+    /// The other hub dialled this one: the reason not to dial it is over.
     fn on_inbound(&mut self, hub: HubId) {
         if hub == self.me {
             // The other end of a dial that led here. Other addresses of ours are no nearer for it.
@@ -459,7 +461,7 @@ impl Dialer {
         }
     }
 
-    /// Dials `hub` no more before `until`, as long as it can be reached: it is full.
+    /// Does not dial `hub` before `until` as long as it can be reached: it is full.
     fn rests_while_reachable(&mut self, hub: HubId, until: Moment) {
         if let Some(known) = self.hubs.get_mut(&hub) {
             known.backoff.rest_while_reachable(until);
@@ -471,7 +473,7 @@ impl Dialer {
         }
     }
 
-    /// Dials `hub` no more before `until`.
+    /// Does not dial `hub` before `until`.
     fn rest(&mut self, hub: HubId, until: Moment) {
         if let Some(known) = self.hubs.get_mut(&hub) {
             known.backoff.rest(until);

@@ -1,8 +1,8 @@
-//! Carries the parts' events to each other until none is left.
+//! Passes events between the parts until none is left.
 //!
-//! After every input: links tell the topology, the topology tells the subscriptions, the hold-down and the dialler,
-//! contests are decided, and changes of the directory reach peers, the waiting room and the losers of ids. Part of
-//! [`Core`], whose doc has the contract.
+//! The order after every input: links tell the topology; the topology tells the subscriptions, the hold-down and the
+//! dialler; contests are decided; and changes of the directory reach peers, the waiting room and the claims that lost
+//! their ids. Part of [`Core`], whose doc has the contract.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ impl Core {
         self.outputs.pop_front()
     }
 
-    /// Carries the parts' events to each other until none is left.
+    /// Passes events between the parts until none is left.
     pub(super) fn settle(&mut self, now: Now) {
         loop {
             if let Some(event) = self.linkage.links.poll_event() {
@@ -225,8 +225,8 @@ impl Core {
         self.outputs.push_back(Output::LeftMesh);
     }
 
-    /// Takes another id, in a first incarnation, and goes back into the mesh: at once, or a minute after it last did
-    /// so. To be called after [`Output::LeftMesh`] by a hub whose id nobody chose. Its peers stay.
+    /// Takes another id, in a first incarnation, and goes back into the mesh: at once, or a minute after the last time.
+    /// To be called after [`Output::LeftMesh`] by a hub whose id was drawn at random. Its peers stay.
     pub fn take_new_id(&mut self, now: Now, hub: HubId, nonce: u64) {
         if !self.left {
             return;
@@ -258,7 +258,7 @@ impl Core {
         rested.map_or(now.at, |rested| rested.max(now.at))
     }
 
-    /// Tries the mesh again: the other one with our id may be gone, or was made up.
+    /// Enters the mesh again: the other hub with our id may be gone, or a rogue made it up.
     pub(super) fn come_back(&mut self, now: Now) {
         self.left = false;
         self.back = None;
@@ -267,7 +267,7 @@ impl Core {
         self.outputs.push_back(Output::BackInMesh);
     }
 
-    /// Tells peers, the waiting room and the losers of ids of what changed. False if nothing did.
+    /// Tells peers, the waiting room and the claims that lost their ids of changes. False if nothing changed.
     pub(super) fn pass_changes_on(&mut self, now: Now) -> bool {
         self.note_hidden_rooms(now);
         let changes = self.directory.write().take_changes();
@@ -311,7 +311,7 @@ impl Core {
             if self.directory.read().own_claim(*claim).is_none() {
                 continue;
             }
-            // Which record of a room counts is a question of its own, and so is who holds a ban.
+            // Which record of a room counts, and which hub holds a ban, are decided elsewhere.
             let is_record = change.peer == record_id() && change.network.is_room();
             if is_record || change.network.is_of_bans() {
                 continue;
@@ -347,48 +347,13 @@ impl Core {
 }
 
 impl Routing {
-    /// Tells the subscriptions only of routes that have changed, because in a large mesh most runs change few. Gives all
-    /// routes.
-    fn follow_routes(&mut self) -> SharedRoutes {
-        let routes = self.topology.routes();
-        let before = std::mem::replace(&mut self.routed, Arc::clone(&routes));
-        let mut lost: Vec<HubId> = before
-            .by_hub
-            .keys()
-            .filter(|hub| !routes.by_hub.contains_key(*hub))
-            .copied()
-            .collect();
-        lost.sort_unstable();
-        for hub in lost {
-            self.subscriptions.on_route_lost(hub);
-        }
-        let way = |route: &Route| (route.hop.link, route.incarnation);
-        let mut moved: Vec<(HubId, Route)> = routes
-            .by_hub
-            .iter()
-            .filter(|(hub, route)| before.by_hub.get(*hub).map(way) != Some(way(route)))
-            .map(|(hub, route)| (*hub, *route))
-            .collect();
-        moved.sort_unstable_by_key(|(hub, _)| *hub);
-        for (hub, route) in moved {
-            self.subscriptions.on_route(
-                &self.directory.read(),
-                hub,
-                route.incarnation,
-                route.hop.link,
-            );
-            self.arrange(hub);
-        }
-        routes
-    }
-
-    /// Makes a hub's claims visible or not, as its reachability and its incarnation say.
+    /// Makes a hub's claims visible or hidden, according to its reachability and its incarnation.
     pub(super) fn show(&mut self, hub: HubId, reason: LeaveReason) {
         let sets = self.directory.read().sets_of(&hub);
         sets.iter().for_each(|set| self.show_set(set, reason));
     }
 
-    /// Makes one set visible or not.
+    /// Makes one set visible or hidden.
     pub(super) fn show_set(&mut self, set: &Set, reason: LeaveReason) {
         let Some(here) = self.directory.read().set_state(set) else {
             return;

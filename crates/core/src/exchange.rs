@@ -1,17 +1,17 @@
-//! The exchange: the way of every signal that is not simply handed from one local peer to another.
+//! The exchange: every signal except those that are simply handed from one local peer to another.
 //!
 //! Owns a sequenced window per pair of hubs (`send_window`, `receive_window`) and the waiting room for signals whose
-//! target nobody holds (`waiting_room`). Must not know sockets, clocks or how claims and routes come about: it
+//! target is at no hub (`waiting_room`). Must not know sockets or clocks, nor how claims and routes are learned: it
 //! asks a [`Resolve`] and is given [`SharedRoutes`].
 //!
-//! Invariants: a signal is handed to its target at most once, and in order per pair of hubs; a signal that
+//! Invariants: a signal is handed to its target at most once, and in order per pair of hubs. A signal that
 //! [`Exchange::send`] accepted ends in one hand-over or one [`Effect::Failed`] (only a failure of
-//! `SignalFailure::Unknown` may follow a hand-over), unless its source went while it waited; memory is
-//! bounded by [`ExchangeConfig`]; the same calls give the same effects.
+//! `SignalFailure::Unknown` may follow a hand-over), unless its source leaves while it waits. Memory is bounded by
+//! [`ExchangeConfig`]. The same calls give the same effects.
 //!
-//! Called under one short lock by sessions, links and the control plane. A caller of the data path that has changed
-//! something drains [`Exchange::poll_effect`] before it releases the lock; what the core leaves in here is drained by
-//! its driver, or by the next caller.
+//! Called under one short lock by sessions, links and the control plane. A caller on the data path that has changed
+//! something must drain [`Exchange::poll_effect`] before it releases the lock. The effects that the core causes are
+//! drained by its driver, or by the next caller.
 #![expect(
     clippy::result_large_err,
     reason = "a signal that is refused is given back; a box would cost every accepted one an allocation"
@@ -50,10 +50,10 @@ use send_window::SendWindow;
 use timers::{Timer, Timers};
 use waiting_room::WaitingRoom;
 
-/// Which claims are held, as this hub sees it at the moment of the call.
+/// Which claims hold which ids, for this hub at the moment of the call.
 ///
-/// An implementation answers from the live directory, never from a copy made before the exchange was
-/// locked: a claim must be resolvable before [`Exchange::on_appeared`] tells of it.
+/// An implementation must answer from the live directory, never from a copy that was made before the exchange was
+/// locked: a claim must be resolvable before [`Exchange::on_appeared`] is called for it.
 pub trait Resolve {
     /// The visible winner among the claims to this id, local or remote.
     fn resolve(&self, network: &NetworkKey, peer: &PeerId) -> Option<Found>;
@@ -68,8 +68,8 @@ pub trait Resolve {
         seq: u64,
     ) -> Vouch;
 
-    /// Whether our copy of that hub's claims remembers this one as retracted. It tells a peer that has just left from
-    /// one that never was there, and is asked only after [`Vouch::Gone`]. Without such a memory the last signals of a
+    /// Whether our copy of that hub's claims has a retraction of this claim. That distinguishes a peer that has just
+    /// left from one that never existed; asked only after [`Vouch::Gone`]. Without retractions, the last signals of a
     /// peer that left before they arrived are refused.
     fn left_lately(
         &self,
@@ -97,25 +97,25 @@ pub struct Found {
     pub seq: u64,
 }
 
-/// What our copy of a hub's claims says of one of them.
+/// What our copy of a hub's claims says about one of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Vouch {
-    /// It is there.
+    /// The claim is there.
     Holds,
     /// Our copy is older than the claim, or we have none.
     NotYet,
-    /// Our copy is as new as the claim or newer, and does not have it.
+    /// Our copy is as new as the claim or newer, and does not contain it.
     Gone,
 }
 
-/// What became of an accepted signal.
+/// The result for an accepted signal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sent {
     /// The target is this local claim: the caller hands the signal over; nothing is kept.
     Local(ClaimNo),
     /// It is in the window to the target's hub.
     Window,
-    /// It waits: for its target, or behind others for a local target, and comes out as an effect.
+    /// It waits: for its target, or behind others for a local target. It becomes an effect later.
     Waiting,
 }
 
@@ -126,32 +126,32 @@ struct Me {
     incarnation: Incarnation,
 }
 
-/// A peer's signal while this hub answers for it.
+/// A peer's signal for which this hub is responsible.
 #[derive(Clone, Debug)]
 struct PendingSignal {
-    /// Its position among all accepted signals: those that wait for one target leave in this order.
+    /// Its position among all accepted signals: the signals that wait for one target leave in this order.
     order: u64,
     source: Source,
     from_seq: u64,
     target: PeerId,
     kind: SignalKind,
     payload: Bytes,
-    /// It may wait for its target.
+    /// Whether it may wait for its target.
     wait: bool,
-    /// The hub and claim that refused it: it is placed once more, but never there.
+    /// The hub and claim that refused it: it is sent once more, but never there.
     refused_by: Option<(HubId, ClaimNo)>,
 }
 
-/// A hub that went out of reach not longer ago than the hold.
+/// A hub that went out of reach less than the hold ago.
 #[derive(Clone, Copy, Debug)]
 struct LostHub {
     since: Moment,
     incarnation: Incarnation,
 }
 
-/// The data path's state. See the module for what it promises.
+/// The state of the data path. The module's doc has its promises.
 ///
-/// Every call with a `now` may be given one that is a little older than the last; time does not go back.
+/// Each call may be given a `now` that is a little older than the last; time does not go back.
 #[derive(Debug)]
 pub struct Exchange {
     me: Me,
@@ -169,7 +169,7 @@ pub struct Exchange {
     waiting_room: WaitingRoom,
     timers: Timers,
     effects: Effects,
-    /// Links that take less than they are given.
+    /// Links that accept less than they are given.
     backed_up: BTreeSet<LinkId>,
     /// The order of the last accepted signal.
     order: u64,
@@ -199,8 +199,8 @@ impl Exchange {
         }
     }
 
-    /// Signals that a later one to a local target must not overtake: while this is 0, and only then, a
-    /// caller may hand a signal to a local target without asking the exchange.
+    /// Signals that a later one to a local target must not overtake. Only while this is 0 may a caller hand a signal to
+    /// a local target without asking the exchange.
     pub fn waiting(&self) -> usize {
         self.waiting_room.len() + self.effects.local()
     }
@@ -210,18 +210,18 @@ impl Exchange {
         self.waiting_room.waits_in(network)
     }
 
-    /// A link takes less than it is given. Until [`retain_backed_up`](Self::retain_backed_up) lets go of it, a local
-    /// claim that has its share under way there is refused with `Overload`, and hardly anything is sent again by it.
+    /// A link accepts less than it is given. Until [`retain_backed_up`](Self::retain_backed_up) drops it, a local claim
+    /// whose share is under way on it is refused with `Overload`, and almost nothing is sent again on it.
     pub fn set_backed_up(&mut self, link: LinkId) {
         self.backed_up.insert(link);
     }
 
-    /// Whether a frame of the data path began here: all else that is sent is passed on.
+    /// Whether a frame of the data path began at this hub: all others are forwarded.
     pub fn is_own(&self, frame: &DataFrame) -> bool {
         frame.head().source == self.me.hub
     }
 
-    /// A link had no space for a frame. If it is of this hub, it is sent again.
+    /// A link had no space for a frame. If the frame is this hub's, it is sent again.
     pub fn on_dropped(&mut self, frame: &DataFrame) {
         if let DataFrame::Signal(signal) = frame
             && signal.head.source == self.me.hub
@@ -236,7 +236,7 @@ impl Exchange {
         !self.backed_up.is_empty()
     }
 
-    /// Keeps only those links that are still backed up.
+    /// Keeps only the links that are still backed up.
     pub fn retain_backed_up(&mut self, still: impl FnMut(&LinkId) -> bool) {
         self.backed_up.retain(still);
     }
@@ -247,7 +247,7 @@ impl Exchange {
     }
 
     /// Whether every signal has been delivered or has failed, and other hubs know it: nothing waits, and nothing is
-    /// unacknowledged either way.
+    /// unacknowledged in either direction.
     pub fn is_settled(&self) -> bool {
         let owed = self
             .receive_windows
@@ -256,15 +256,15 @@ impl Exchange {
         self.waiting() == 0 && self.unacknowledged() == 0 && !owed
     }
 
-    /// The next thing to be done. A [`Effect::Deliver`] or [`Effect::Publish`] is answered with [`Exchange::settle`] before
-    /// the next call; left unanswered it counts as handed over.
+    /// The next effect. The caller answers a [`Effect::Deliver`] or [`Effect::Publish`] with [`Exchange::settle`]
+    /// before the next call; without an answer it counts as handed over.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.settle(Ok(()));
         self.effects.poll()
     }
 
-    /// Answers the [`Effect::Deliver`] or [`Effect::Publish`] that was polled last: it was taken, or why not. If none
-    /// waits for an answer, nothing happens.
+    /// Answers the [`Effect::Deliver`] or [`Effect::Publish`] that was polled last: it was accepted, or why not. If no
+    /// effect waits for an answer, nothing happens.
     pub fn settle(&mut self, result: Result<(), RefusedWhy>) {
         match self.effects.take_settling() {
             None => {}
@@ -289,7 +289,7 @@ impl Exchange {
         }
     }
 
-    /// How many hubs' signals are numbered here.
+    /// The number of hubs with a receive window.
     pub fn sources(&self) -> usize {
         self.receive_windows.len()
     }
@@ -322,9 +322,8 @@ impl Exchange {
         self.end_waiting(now, dir);
     }
 
-    /// The hubs that can be reached, and how. Signals that were under way by a link that is no longer the
-    /// way to their hub are sent again; those for a hub that has another incarnation now, or that has been out
-    /// of reach for the hold, fail.
+    /// Sets the hubs that can be reached, and how. Signals whose link is no longer the next hop to their hub are sent
+    /// again. Signals to a hub that has another incarnation now, or that has been out of reach for the hold, fail.
     pub fn set_routes(&mut self, now: Moment, routes: SharedRoutes) {
         let now = self.advance(now);
         self.remember_lost(now, &routes);
@@ -338,8 +337,8 @@ impl Exchange {
         self.forget_silent_sources(now);
     }
 
-    /// This hub has another incarnation now: no destination will acknowledge what the old one sent, and no
-    /// source will take the old one's acknowledgements.
+    /// This hub has another incarnation now: no destination will acknowledge the signals of the old one, and no source
+    /// will accept the old one's acknowledgements.
     pub fn set_incarnation(&mut self, now: Moment, incarnation: Incarnation) {
         self.advance(now);
         if self.me.incarnation == incarnation {
@@ -359,7 +358,7 @@ impl Exchange {
         }
     }
 
-    /// This hub goes by another id from now on, in another incarnation.
+    /// This hub has another id from now on, in another incarnation.
     pub fn set_id(&mut self, now: Moment, me: HubId, incarnation: Incarnation) {
         self.set_incarnation(now, incarnation);
         self.me.hub = me;
@@ -375,9 +374,9 @@ impl Exchange {
         self.ends.remove(&link);
     }
 
-    /// Whether no way leads from `source` to this link but through us: a frame in its name cannot be its own. Frames are
-    /// dropped for it before they are handled, at each hub on their way, and sent again if they were honest after all
-    /// and only ahead of the news. Which of several ways a frame takes is for others to choose.
+    /// Whether every way from `source` to this link leads through this hub: then a frame in its name cannot be its own.
+    /// Such frames are dropped before they are handled, at each hub on their way; honest ones that were only ahead of
+    /// the news are sent again. Which of several ways a frame takes is for other hubs to choose.
     pub fn is_astray(&self, source: HubId, arrived_by: LinkId) -> bool {
         let Some(route) = self.routes.by_hub.get(&source) else {
             return true;
@@ -388,14 +387,14 @@ impl Exchange {
         !comes_by && route.hop.link != arrived_by && !self.config.mutants.nobody_is_astray()
     }
 
-    /// Forgets the signals of a source that still wait: nobody is left to be told.
+    /// Forgets the waiting signals of a source: it has left, so it cannot be told.
     ///
-    /// Not to be called for a source that is likely to be back under its id: its signals are still worth delivering.
+    /// Not to be called for a source that is likely to come back under its id: its signals are still worth delivering.
     pub fn on_source_gone(&mut self, claim: ClaimNo) {
         self.waiting_room.forget_source(claim);
     }
 
-    /// Begins a call at this time. The time that it gives back never goes backwards.
+    /// Begins a call at this time. The time that it returns never goes backwards.
     fn advance(&mut self, now: Moment) -> Moment {
         self.effects.begin_batch();
         self.now = self.now.max(now);

@@ -5,27 +5,27 @@ use bytes::Bytes;
 use crate::api::Bye;
 use crate::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind};
 
-/// The version of the link protocol from which on a hub asks for the records that it hears of: it knows
+/// From this version of the link protocol on, a hub asks for the records that are announced to it: it knows
 /// [`ControlFrame::Summary`], [`ControlFrame::Announce`] and [`ControlFrame::Want`]. A hub of an earlier version is
-/// sent digests, and every record that is new.
+/// sent digests, and every new record.
 pub const PULLS_SINCE: u16 = 2;
 
-/// The version of the link protocol from which on a hub takes single networks of another one's claims: it knows
+/// From this version of the link protocol on, a hub can subscribe to single networks of another hub's claims: it knows
 /// [`ControlFrame::Follow`], [`ControlFrame::Unfollow`] and [`ControlFrame::Changes`].
 pub const FOLLOWS_SINCE: u16 = 3;
 
-/// How much of what later versions say this version tolerates, as it tells in its link record. Hubs of level 0 drop
-/// signals and changes that they do not know, also those that are not for them. This one passes signals on that it does
-/// not know, refuses those that are for it, and keeps changes and passes them on. A variant of signals, or a kind of
-/// changes, that is added raises it.
+/// The newest additions to the wire format that this version can handle; it is in the link record. Hubs of level 0 drop
+/// signals and changes that they do not know, even if these are for other hubs. This version forwards unknown signals,
+/// refuses those that are for it, and keeps and forwards unknown changes. Raise it with each new variant of signals and
+/// each new kind of changes.
 pub const WIRE_LEVEL: u8 = 1;
 
-/// The part of a hub's claims that is in a set.
+/// Which claims of a hub are in a set.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Scope {
     /// All its claims.
     All,
-    /// The networks that it has members in, and about how many: a line for each.
+    /// The networks in which it has members, and approximately how many: a line for each.
     Networks,
     /// Its claims in one network.
     Of(NetworkKey),
@@ -41,13 +41,13 @@ impl Scope {
     }
 }
 
-/// A set of claims, or of lines, of which one hub is the only author. It has sequence numbers of its own, and others
-/// take it whole, as of one of these numbers.
+/// A set of claims or of lines. One hub is the only author. It has its own sequence numbers, and a receiver always has
+/// the whole set as of one of these numbers.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Set {
-    /// Its hub.
+    /// The author.
     pub hub: HubId,
-    /// The part of its claims.
+    /// Which of its claims.
     pub scope: Scope,
 }
 
@@ -127,21 +127,21 @@ pub enum ControlFrame {
         /// The sender has all changes up to this one.
         seq: u64,
     },
-    /// Ends what a `Follow` began.
+    /// Ends a subscription that `Follow` made.
     Unfollow {
         /// The set.
         set: Set,
     },
-    /// Changes to such a set of the delta's origin.
+    /// Changes to a set that was asked for with `Follow`, of the delta's origin.
     Changes(Scope, Delta),
-    /// What the sender holds of another hub's claims, for the receiver to compare: it raises an alarm, and repairs
-    /// nothing.
+    /// The sender's state of another hub's claims, for the receiver to compare. A difference raises an alarm; it is not
+    /// repaired.
     Audit {
         /// The hub whose claims they are.
         origin: HubId,
         /// The incarnation of their hub.
         incarnation: Incarnation,
-        /// All changes up to this one.
+        /// The state has all changes up to this one.
         seq: u64,
         /// The sum (wrapping) of the claims' hashes.
         hash: u64,
@@ -160,7 +160,7 @@ pub enum DataFrame {
     Signal(SignalFrame),
     /// An acknowledgement on its way back.
     Ack(AckFrame),
-    /// A frame of which the head alone was read: one that is passed on, or of a kind that this version does not know.
+    /// A frame of which only the head was read: it is forwarded, or of a kind that this version does not know.
     Raw(RawFrame),
 }
 
@@ -175,31 +175,31 @@ impl DataFrame {
     }
 }
 
-/// A data frame as it came, of which the head was read. A hub on the way passes it on as it is, so it may be of a
-/// variant that this hub does not know; its destination reads the rest.
+/// A data frame as it arrived, of which only the head was read. A hub on the way forwards it unchanged, so it may be of
+/// a variant that this hub does not know; its destination reads the rest.
 #[derive(Clone, PartialEq, Debug)]
 pub struct RawFrame {
     /// Its source and its destination.
     pub head: FrameHead,
-    /// Its kind, as on the wire.
+    /// The bytes after the head.
     pub kind: u8,
     /// What follows the head.
     pub rest: Bytes,
 }
 
-/// A summary of the records that one end of a link holds, in few bytes.
+/// A summary of the records that one end of a link has, in few bytes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Summary {
-    /// The sender knows nobody yet, and asks for all records.
+    /// The sender knows no other hub yet, and asks for all records.
     pub wants_all: bool,
     /// It answers a summary that differed, and must not be answered.
     pub is_answer: bool,
-    /// For each share of the hubs that the sender can reach, the sum of their records; none in a mere greeting.
+    /// For each share of the hubs that the sender can reach, the sum of their records; empty in a greeting.
     pub sums: Vec<u32>,
 }
 
 impl Summary {
-    /// The number of shares that hubs are summed up in. A summary with another number is not compared.
+    /// The number of shares. A summary with another number of shares is not compared.
     pub const SHARES: usize = 32;
 }
 
@@ -214,7 +214,7 @@ pub struct DigestEntry {
     pub number: u64,
 }
 
-/// What a hub says of itself and its links. Newer means a higher (incarnation, number).
+/// A hub's statement about itself and its links. A higher (incarnation, number) is newer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LinkRecord {
     /// Its hub.
@@ -225,9 +225,10 @@ pub struct LinkRecord {
     pub number: u64,
     /// The hub is shutting down: dial it no more.
     pub draining: bool,
-    /// The addresses where it can be dialled: at most [`LinkRecord::MAX_URLS`], none for a hub that cannot be dialled.
+    /// The addresses at which it can be dialled: at most [`LinkRecord::MAX_URLS`], none for a hub that cannot be
+    /// dialled.
     pub urls: Vec<String>,
-    /// Where it runs, for operators, perhaps followed by marks: see [`LinkRecord::place`].
+    /// Its location, for operators, perhaps followed by marks: see [`LinkRecord::place`].
     pub region: String,
     /// Its neighbours and the cost of the link to each, by hub id in rising order.
     pub neighbours: Vec<(HubId, u16)>,
@@ -243,9 +244,9 @@ impl LinkRecord {
     /// The most neighbours in a record.
     pub const MAX_NEIGHBOURS: usize = 512;
 
-    /// The last character of a region, if its hub knows how to take single networks of another hub's claims.
+    /// The last character of a region, if its hub can subscribe to single networks of another hub's claims.
     const KNOWS: char = '\u{1f}';
-    /// The last character, if the hub also asks others to take no more than that: see `core/interest.rs`.
+    /// The last character, if the hub also asks others to subscribe only to single networks: see `core/interest.rs`.
     const ASKS: char = '\u{1e}';
 
     /// A region with the marks of a hub of this wire level that knows of interest. Hubs that do not know the marks pass
@@ -275,12 +276,12 @@ impl LinkRecord {
         })
     }
 
-    /// Where the hub runs, for operators.
+    /// Its location, for operators.
     pub fn place(&self) -> &str {
         self.region.trim_end_matches([Self::KNOWS, Self::ASKS])
     }
 
-    /// Whether the hub asks for interest; none if it does not know of it.
+    /// Whether the hub asks for interest; `None` if it does not know of it.
     pub fn asks_for_interest(&self) -> Option<bool> {
         match self.region.chars().next_back() {
             Some(Self::ASKS) => Some(true),
@@ -289,7 +290,7 @@ impl LinkRecord {
         }
     }
 
-    /// Its line in a digest.
+    /// Its entry in a digest.
     pub fn digest(&self) -> DigestEntry {
         DigestEntry {
             hub: self.hub,
@@ -306,21 +307,21 @@ impl LinkRecord {
 
 /// Changes to one hub's claims, in the order of their sequence numbers.
 ///
-/// Parts with `last == false` are kept aside until the part with `last == true` is here: only then do they
-/// bring the receiver from `from` of the first part to `to` of the last.
+/// Parts with `last == false` are kept aside until the part with `last == true` arrives: only then do they bring the
+/// receiver from `from` of the first part to `to` of the last.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Delta {
     /// The hub whose claims they are.
     pub origin: HubId,
     /// The incarnation of their hub.
     pub incarnation: Incarnation,
-    /// The receiver must have all changes up to this one already. 0 with `reset`.
+    /// The receiver must already have all changes up to this one. 0 with `reset`.
     pub from: u64,
     /// The receiver starts from an empty set.
     pub reset: bool,
-    /// Nothing more is missing up to `to`.
+    /// This part completes the delta up to `to`.
     pub last: bool,
-    /// What the receiver has once this part is applied.
+    /// The state of the receiver after this part.
     pub to: u64,
     /// The changes.
     pub entries: Vec<Entry>,
@@ -335,18 +336,18 @@ pub struct Entry {
     pub change: Change,
 }
 
-/// What a change is.
+/// The content of a change.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Change {
-    /// The claim is there, or has new data.
+    /// The claim exists, or has new data.
     Claim(Claim),
-    /// The claim is gone.
+    /// The claim is over.
     Gone {
         /// The claim's network.
         network: NetworkKey,
         /// The claim's peer.
         peer: PeerId,
-        /// Which claim of that peer.
+        /// The number of the claim.
         claim: ClaimNo,
         /// Why it left.
         reason: LeaveReason,
@@ -355,18 +356,18 @@ pub enum Change {
     Unknown(UnknownChange),
 }
 
-/// A change of a kind that this version does not know. It is of an *item* of its hub, something that a later version has
-/// beside claims: as much of it is read as it takes to keep the last change of each item, and to forget those that are
-/// gone.
+/// A change of a kind that this version does not know. It concerns an *item* of its hub: something that a later version
+/// has beside claims. This version reads only what it needs to keep the last change of each item, and to forget items
+/// that are gone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct UnknownChange {
     /// Its first byte, as on the wire: the kind and the flags, without the flag that a number follows.
     pub tag: u8,
     /// The network that the item is in.
     pub network: NetworkKey,
-    /// Which item of its hub there. A number is never used for another one in an incarnation.
+    /// The number of the item of its hub there; never used for another item in an incarnation.
     pub item: u64,
-    /// What only later versions read.
+    /// The part that only later versions read.
     pub body: Bytes,
 }
 
@@ -381,7 +382,7 @@ impl UnknownChange {
         self.tag & Self::GONE != 0
     }
 
-    /// The change that says only that the item is gone: a hub that has no space for this change keeps that one instead.
+    /// The change that says only that the item is gone. A hub that has no space for this change keeps that one instead.
     #[must_use]
     pub fn gone(self) -> Self {
         UnknownChange {
@@ -392,7 +393,7 @@ impl UnknownChange {
     }
 }
 
-/// A hub's statement that it holds a peer.
+/// The statement of a hub that it has a peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Claim {
     /// The network.
@@ -405,22 +406,22 @@ pub struct Claim {
     pub hlc: Hlc,
     /// It can be reached but is not shown.
     pub quiet: bool,
-    /// What it shows of itself: JSON text.
+    /// The data that it shows: JSON text.
     pub data: Option<Bytes>,
 }
 
-/// The head of every data frame: all that a hop reads.
+/// The head of every data frame: a hub on the way reads nothing else.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FrameHead {
-    /// Links that it may still cross.
+    /// The number of links that it may still cross.
     pub ttl: u8,
     /// The hub that sent it.
     pub source: HubId,
     /// Its incarnation.
     pub source_incarnation: Incarnation,
-    /// The hub that it goes to.
+    /// The destination.
     pub dest: HubId,
-    /// The incarnation that it is meant for.
+    /// The incarnation of the destination that it is meant for.
     pub dest_incarnation: Incarnation,
 }
 
@@ -431,7 +432,7 @@ pub struct SignalFrame {
     pub head: FrameHead,
     /// Its number between these two, from 1.
     pub seq: u64,
-    /// The lowest number that the sender still keeps: nothing below is sent again.
+    /// The lowest number that the sender still keeps: lower ones are never sent again.
     pub base: u64,
     /// Its body.
     pub body: SignalBody,
@@ -442,16 +443,16 @@ pub struct SignalFrame {
 pub enum SignalBody {
     /// From a peer to a peer.
     Peer(PeerSignal),
-    /// From a hub to a hub: the control planes know what it means.
+    /// From a hub to a hub, for the control plane.
     Hub {
         /// Encoded by `core::contest`.
         payload: Bytes,
     },
-    /// A variant that this version does not know, or one that is not laid out as it expects.
+    /// A variant that this version does not know, or one that it cannot decode.
     Other {
         /// The variant, as on the wire.
         variant: u8,
-        /// What follows.
+        /// The bytes after it.
         payload: Bytes,
     },
 }
@@ -486,8 +487,8 @@ impl SignalBody {
         payload
     }
 
-    /// The same body with a payload of its own. A payload as it came is a part of its link's message, and keeps all of
-    /// that in memory.
+    /// The same body with a copy of its payload. The original payload is a part of its link's message, and keeps that
+    /// whole message in memory.
     pub fn detached(mut self) -> Self {
         let (SignalBody::Peer(PeerSignal { payload, .. })
         | SignalBody::Hub { payload }
@@ -497,14 +498,14 @@ impl SignalBody {
     }
 }
 
-/// The signals of a pair of hubs that the destination has taken.
+/// The acknowledgement of signals between a pair of hubs.
 #[derive(Clone, PartialEq, Debug)]
 pub struct AckFrame {
     /// From the signals' destination to their source.
     pub head: FrameHead,
-    /// Every signal up to this number was taken: delivered, or refused as in `refused`.
+    /// Every signal up to this number was received: delivered, or refused as in `refused`.
     pub upto: u64,
-    /// The refused ones that the source may not know of yet.
+    /// The refused ones of which the source may not know yet.
     pub refused: Vec<RefusedSignal>,
 }
 
@@ -528,9 +529,9 @@ pub struct RefusedSignal {
 pub enum RefusedWhy {
     /// The target's claim is not (or no longer) here.
     NotHere,
-    /// The target cannot take more.
+    /// The target has no space for more.
     Overload,
-    /// The source hub does not hold the peer that it names, or the networks differ.
+    /// The source hub does not have the peer that it names, or the networks differ.
     Forged,
     /// The destination does not know the variant of the signal.
     NotUnderstood,

@@ -1,7 +1,7 @@
-//! How long a hub that cannot be reached is still believed in: first shown, then only kept, then dropped.
+//! How long the claims of an unreachable hub are kept: first visible, then only stored, then dropped.
 //!
-//! One lost connection must not become thousands of leaves and joins, so an unreachable hub's peers stay
-//! visible for the hold-down, and its data stays for a while after, so that its return is a delta.
+//! One lost connection must not become thousands of leaves and joins. So the claims of an unreachable hub stay visible
+//! for the hold, and are stored for some time after, so that the hub's return costs only a delta.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,10 +23,10 @@ impl Hold {
     }
 }
 
-/// What is due for an unreachable hub.
+/// A step that is due for an unreachable hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HoldDue {
-    /// Show its peers no longer.
+    /// Hide its claims.
     Hide(HubId),
     /// Forget its claims.
     Drop(HubId),
@@ -36,12 +36,12 @@ pub enum HoldDue {
 #[derive(Debug, Default)]
 pub struct HoldDown {
     holds: BTreeMap<HubId, Hold>,
-    /// The times when something is due. Without them, the loss of half a large mesh would be searched at every input.
+    /// The times of all steps. Without them, after the loss of half a large mesh, every input would search all hubs.
     by_due: BTreeSet<(Moment, HubId)>,
 }
 
 impl HoldDown {
-    /// The hub cannot be reached from now on. A hold that has begun already goes on as it was.
+    /// The hub cannot be reached from now on. If a hold has already begun, that one goes on.
     pub fn start(&mut self, hub: HubId, hide_at: Moment, drop_at: Moment) {
         let hold = self.holds.entry(hub).or_insert(Hold {
             hide_at,
@@ -58,12 +58,12 @@ impl HoldDown {
         }
     }
 
-    /// Unreachable, and still shown.
+    /// Whether it is unreachable and still visible.
     pub fn is_held(&self, hub: &HubId) -> bool {
         self.holds.get(hub).is_some_and(|hold| !hold.hidden)
     }
 
-    /// What is due by `now`, each once.
+    /// The steps that are due by `now`, each once.
     pub fn take_due(&mut self, now: Moment) -> Vec<HoldDue> {
         let mut due = Vec::new();
         while let Some(hub) = self.next_by(now) {

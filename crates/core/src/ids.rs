@@ -1,8 +1,8 @@
-//! The names that hubs, peers, networks and claims go by, and the two clocks.
+//! The names of hubs, peers, networks and claims, and the two clocks.
 //!
-//! Every identifier of the mesh is a type of its own, so that a hub id cannot be passed for a peer id, nor a
-//! sequence number for a claim number. Nothing here knows of sockets or of time's passing: a [`Moment`] is
-//! handed in by the owner of a clock (the driver, or the simulator with an invented one).
+//! Every identifier of the mesh has its own type, so that a hub id cannot be passed for a peer id, nor a sequence
+//! number for a claim number. Nothing here knows of sockets or reads a clock: a [`Moment`] comes from the driver, which
+//! has a clock, or from the simulator, which makes one up.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -43,7 +43,7 @@ impl fmt::Debug for HubId {
     }
 }
 
-/// Why a text is not an identifier.
+/// Why a text is not a valid identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadId {
     /// A hub id is 40 hex digits.
@@ -73,7 +73,7 @@ impl FromStr for HubId {
 /// that boots twice before it has spoken would draw the same count again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Incarnation {
-    /// Raised above every epoch that this hub's id was ever heard with.
+    /// Raised above every epoch of this hub's id that the hub has heard of.
     pub epoch: u32,
     /// Random per boot.
     pub nonce: u64,
@@ -153,7 +153,8 @@ impl FromStr for PeerId {
     }
 }
 
-/// A hash that is the same on every hub and in every run (64-bit FNV-1a with a final mix): for what hubs must agree on.
+/// A hash that is the same on every hub and in every run (64-bit FNV-1a with a final mix), for decisions on which hubs
+/// must agree.
 pub fn stable_hash(bytes: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for byte in bytes {
@@ -169,12 +170,12 @@ pub fn mix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// The key of the network that the claims of bans are in. No dialect has this letter, and no client can name it.
+/// The key of the network for the claims of bans. No dialect has this letter, and no client can name it.
 pub const BANS: &str = "\0bans";
 
 /// A network: its dialect and its name, in one shared string `<dialect tag><name>`.
 ///
-/// A hub that does not know the dialect of a network carries its claims all the same.
+/// A hub that does not know the dialect of a network still carries its claims.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NetworkKey(Arc<str>);
 
@@ -193,7 +194,7 @@ impl NetworkKey {
         Ok(NetworkKey(key.into()))
     }
 
-    /// The network with this whole key, as it travels between hubs.
+    /// The network with this whole key, as it is sent between hubs.
     pub fn from_wire(key: &str) -> Result<Self, BadId> {
         let tag = key.chars().next().ok_or(BadId::Network)?;
         let name = key.len() - tag.len_utf8();
@@ -208,23 +209,24 @@ impl NetworkKey {
         self.0.chars().next().and_then(Dialect::from_tag)
     }
 
-    /// Whether its peers are told of each other.
+    /// Whether its members are shown to each other.
     pub fn tells_of_peers(&self) -> bool {
         self.dialect()
             .is_none_or(|dialect| dialect.policy().tells_of_peers)
     }
 
-    /// Whether it is a room: a client creates it, and it has a host.
+    /// Whether it is a room: a network that a client creates and that has a host.
     pub fn is_room(&self) -> bool {
         self.dialect().is_some_and(|dialect| dialect.policy().rooms)
     }
 
-    /// Whether it is the one that the claims of bans are in.
+    /// Whether it is the network for the claims of bans.
     pub fn is_of_bans(&self) -> bool {
         &*self.0 == BANS
     }
 
-    /// Whether its peers are likely to be back under their ids when their connection breaks, as far as is known.
+    /// Whether its peers usually come back under their ids when their connection breaks; false if this hub does not
+    /// know the dialect.
     pub fn returns(&self) -> bool {
         self.dialect()
             .is_some_and(|dialect| dialect.policy().returns)
@@ -247,7 +249,7 @@ impl NetworkKey {
         rest.as_str()
     }
 
-    /// The whole key, as it travels between hubs.
+    /// The whole key, as it is sent between hubs.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -326,7 +328,7 @@ impl Sub for Moment {
     }
 }
 
-/// What the clocks say when an input arrives: monotonic time for deadlines, Unix time for [`Hlc`]s alone.
+/// The readings of the clocks when an input arrives: monotonic time for deadlines, Unix time only for [`Hlc`]s.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Now {
     /// Monotonic; never goes back between two inputs.
@@ -346,14 +348,14 @@ pub enum LeaveReason {
     Expelled,
     /// The same peer came by a newer connection.
     Superseded,
-    /// The hub that held it is gone.
+    /// The hub that held it is out of reach or has stopped.
     HubLost,
     /// Its hub is shutting down.
     Draining,
 }
 
 impl LeaveReason {
-    /// The number that it travels as.
+    /// The number that is sent between hubs.
     pub const fn code(self) -> u8 {
         match self {
             LeaveReason::Closed => 0,

@@ -1,15 +1,15 @@
 //! The networks whose members at other hubs this hub needs to know.
 //!
-//! In a small mesh every hub has every claim. Past a size (`MESH_FULL_DIRECTORY_PEERS`, or a hundred hubs) it takes
-//! from the others the names of their networks, and the members only of networks of *interest*: those in which it has a
-//! peer, a peer wants to be, a peer was until a moment ago, or a signal waits for its target. What a hub takes for its
-//! neighbours is added by `narrowing`.
+//! In a small mesh every hub has every claim. Above a size (`MESH_FULL_DIRECTORY_PEERS`, or a hundred hubs) a hub
+//! subscribes to the names of the others' networks, and to the members only of networks of *interest*: those in which
+//! it has a peer, a peer asks to be, a peer was a moment ago, or a signal waits for its target. `narrowing` adds the
+//! sets to which its neighbours subscribe.
 //!
-//! Owns the networks of interest, the joins that wait until the members of their network are known, and the conclusions
+//! Owns the networks of interest, the joins that wait until the members of their network are known, and the decisions
 //! about the size of the mesh. Knows nothing of links and of claims; `narrowing` carries out what follows.
 //!
-//! Invariants: a network is of interest while it has a reason, and for [`InterestConfig::linger`] after the last; each join
-//! that waits goes on once, or is withdrawn.
+//! Invariants: a network is of interest while it has a reason, and for [`InterestConfig::linger`] after the last; each
+//! join that waits goes on once, or is withdrawn.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,27 +19,27 @@ use bytes::Bytes;
 use super::api::Join;
 use super::ids::{ClaimNo, HubId, Moment, NetworkKey};
 
-/// How long a network stays of interest because a peer wants to be in it: longer than any contest for an id.
+/// How long a network stays of interest because a peer asks to be in it: longer than any contest for an id.
 const WHILE_JOINING: Duration = Duration::from_secs(15);
-/// How often signals that wait in a network without members here are looked for.
+/// The time between two checks for signals that wait in a network without members here.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The most joins that wait for the members of their networks.
 const MAX_WAITING: usize = 100_000;
-/// How long joins do not wait for a hub that let one wait in vain.
+/// After a hub let a join wait in vain: how long joins do not wait for it.
 const TARDY_FOR: Duration = Duration::from_secs(60);
-/// The least time between two looks at the whole mesh.
+/// The least time between two checks of the whole mesh.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// When interest takes the place of full replication.
+/// When interest replaces whole sets.
 #[derive(Clone, Debug)]
 pub struct InterestConfig {
-    /// This hub knows of interest, and says so.
+    /// This hub knows of interest, and tells others so.
     pub known: bool,
-    /// With up to this many peers in the mesh every hub has them all.
+    /// With up to this many peers in the mesh every hub has all claims.
     pub full_peers: usize,
-    /// With up to this many hubs in the mesh every hub has all peers.
+    /// With up to this many hubs in the mesh every hub has all claims.
     pub full_hubs: usize,
-    /// How long the mesh must have been smaller, by a quarter, before every hub has all peers again.
+    /// How long the mesh must have been smaller, by a quarter, before hubs exchange whole sets again.
     pub calm: Duration,
     /// How long a network stays of interest after the last reason.
     pub linger: Duration,
@@ -67,16 +67,16 @@ struct HeldJoins {
     known: bool,
     /// When the joins go on at the latest.
     limit: Option<Moment>,
-    /// When it ends, unless there is a reason by then.
+    /// When its interest ends, unless there is a reason by then.
     ends: Option<Moment>,
 }
 
-/// What is due for a network.
+/// A step that is due for a network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum InterestDue {
     /// Its joins have waited long enough.
     GoOn,
-    /// It ends, if there is no reason for it.
+    /// Its interest ends, if there is no reason for it.
     End,
 }
 
@@ -84,9 +84,9 @@ pub(super) enum InterestDue {
 #[derive(Debug)]
 pub(super) struct Interest {
     pub(super) config: InterestConfig,
-    /// This hub takes single networks of other hubs.
+    /// This hub subscribes to single networks of other hubs.
     pub(super) narrow: bool,
-    /// The hubs of which single networks are taken.
+    /// The hubs to whose single networks this hub subscribes.
     pub(super) by_parts: BTreeSet<HubId>,
     networks: BTreeMap<NetworkKey, HeldJoins>,
     due: BTreeSet<(Moment, NetworkKey)>,
@@ -115,7 +115,7 @@ impl Interest {
         }
     }
 
-    /// Whether interest matters: this hub does not have all claims of some hub.
+    /// Whether interest matters: this hub does not have all claims of some other hub.
     pub(super) fn is_active(&self) -> bool {
         self.narrow || !self.by_parts.is_empty()
     }
@@ -135,7 +135,7 @@ impl Interest {
         self.asking.len()
     }
 
-    /// A network has a member here. True if it was of no interest before.
+    /// A network has a member here. True if it was not of interest before.
     pub(super) fn on_member(&mut self, network: &NetworkKey) -> bool {
         let fresh = !self.includes(network);
         let held = self.networks.entry(network.clone()).or_default();
@@ -157,8 +157,8 @@ impl Interest {
         }
     }
 
-    /// A peer wants to be in a network. Gives the join back if there is nothing to wait for; true with it if the network
-    /// was of no interest before.
+    /// A peer asks to be in a network. Returns the join if it need not wait; also true if the network was not of
+    /// interest before.
     pub(super) fn on_join(
         &mut self,
         now: Moment,
@@ -198,7 +198,7 @@ impl Interest {
         held.is_some_and(|held| !held.joins.is_empty())
     }
 
-    /// The members of a network are known, or were waited for long enough: gives the joins.
+    /// The members of a network are known, or the wait is over: returns the joins.
     pub(super) fn go_on(&mut self, network: &NetworkKey) -> Vec<Join> {
         let Some(held) = self.networks.get_mut(network) else {
             return Vec::new();
@@ -233,17 +233,17 @@ impl Interest {
         true
     }
 
-    /// A network is of no interest any more.
+    /// A network is not of interest any more.
     pub(super) fn end(&mut self, network: &NetworkKey) {
         self.networks.remove(network);
     }
 
-    /// There is a reason whose end nobody reports: look at it again later.
+    /// There is a reason whose end is not reported: check it again later.
     pub(super) fn look_again(&mut self, now: Moment, network: &NetworkKey) {
         self.ends_at(network, now + LOOK_AGAIN);
     }
 
-    /// Nothing is of interest: every hub has all.
+    /// Nothing is of interest: every hub has all claims.
     pub(super) fn clear(&mut self) -> Vec<Join> {
         self.due.clear();
         self.asking.clear();
@@ -251,7 +251,7 @@ impl Interest {
         held.into_values().flat_map(|held| held.joins).collect()
     }
 
-    /// What is due by `now`.
+    /// The steps that are due by `now`.
     pub(super) fn take_due(&mut self, now: Moment) -> Option<(NetworkKey, InterestDue)> {
         while let Some((at, network)) = self.due.first().cloned() {
             if at > now {
@@ -291,13 +291,13 @@ impl Interest {
         self.tardy.get(hub).is_none_or(|until| *until <= now)
     }
 
-    /// The mesh may have changed: look at it soon.
+    /// The mesh may have changed: check it soon.
     pub(super) fn look_soon(&mut self, now: Moment) {
         let at = self.looked.map_or(now, |last| now.max(last + LOOK_EVERY));
         self.look_at = Some(self.look_at.map_or(at, |before| before.min(at)));
     }
 
-    /// Whether it is time to look at the mesh.
+    /// Whether it is time to check the mesh.
     pub(super) fn is_look_due(&mut self, now: Moment) -> bool {
         let due = self.look_at.is_some_and(|at| at <= now);
         if due {

@@ -1,6 +1,6 @@
-//! How much a core keeps because of what other hubs say: this is what its bounds limit.
+//! How much data of other hubs a core keeps, for tests of its bounds.
 //!
-//! Plain numbers for tests that check the bounds; no decision depends on them. Part of [`Core`].
+//! No decision depends on these numbers. Part of [`Core`].
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::directory::Usage;
 use super::ids::Moment;
 use super::links::Links;
 
-/// What is kept, at this moment.
+/// The data that is kept at this moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
     /// Hubs with a link record.
@@ -24,13 +24,13 @@ pub struct Kept {
     pub subscriptions: usize,
     /// The most sets of single networks that one link follows.
     pub followed: usize,
-    /// Bytes of data in changes that are kept aside until the last part of their delta is here.
+    /// Bytes of data in changes that are kept aside until the last part of their delta arrives.
     pub staged_bytes: usize,
     /// The most claims of another hub, and the most bytes of their data.
     pub of_one: Usage,
-    /// The same of all other hubs together.
+    /// The claims of all other hubs together, and the bytes of their data.
     pub of_others: Usage,
-    /// Hubs whose signals are numbered.
+    /// Hubs with a receive window.
     pub sources: usize,
     /// The most bytes of early signals of one source.
     pub early_bytes: usize,
@@ -42,7 +42,7 @@ impl Core {
     /// The most links with one hub.
     pub const MAX_LINKS_PER_HUB: usize = Links::MAX_PER_HUB;
 
-    /// What it keeps now.
+    /// The data that this core keeps now.
     pub fn kept(&self, now: Moment) -> Kept {
         let directory = self.directory.read();
         let exchange = self.exchange.lock();

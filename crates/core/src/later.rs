@@ -1,5 +1,5 @@
-//! Changes beside claims that hubs of a later version author. This version authors none, and passes them on; hubs that
-//! are simulated as later ones do author them.
+//! Changes of later versions that are not claims. This version authors none, and forwards them; hubs that are simulated
+//! as later ones author them.
 //!
 //! Part of [`Core`], whose doc has the contract.
 
@@ -7,12 +7,12 @@ use super::Core;
 use super::ids::Now;
 use crate::frames::{Set, UnknownChange};
 
-/// Hubs of this wire level or higher keep changes that they do not know, and pass them on.
+/// Hubs of this wire level or higher keep and forward unknown changes.
 const KEEPS: u8 = 1;
 
 impl Core {
-    /// Whether all hubs in reach keep changes that they do not know. A hub of level 0 would hide them from those behind it,
-    /// for good: when this turns true again, an author says all of its items anew, as MESH.md has it.
+    /// Whether all hubs in reach keep unknown changes. A hub of level 0 would hide them from the hubs behind it for
+    /// ever: when this becomes true again, an author sends all of its items again (see MESH.md).
     pub fn can_author_unknown(&self) -> bool {
         self.routing.topology.routes().level >= KEEPS
     }

@@ -5,28 +5,28 @@
 //! [`Core`] has one owner. It hands in what happened (`handle_*`, `join`, `update`, `leave`) with the present
 //! time, which never goes back, and then drains [`Core::poll_output`] until it is empty. When
 //! [`Core::poll_timeout`] has passed it calls [`Core::handle_timeout`]. Bytes for a link are *pulled* by
-//! [`Core::poll_transmit`] when its socket can take them; what a slow link has not taken costs nothing but a
-//! cursor. The same inputs at the same times give the same outputs, to the byte.
+//! [`Core::poll_transmit`] when its socket has space; a slow link costs only a cursor. The same inputs at the same
+//! times give the same outputs, to the byte.
 //!
 //! Two parts are shared with the data path: the [`Directory`] behind a read-write lock that only the core writes, and
 //! the [`Exchange`] (signal windows) behind a mutex. Every call of the exchange, also by the core, leaves effects in it
-//! that its caller must drain. Locks are taken in the order exchange, directory, and the core holds neither when it
+//! that its caller must drain. Lock order: first the exchange, then the directory. The core holds neither when it
 //! returns.
 //!
 //! # The parts
 //!
-//! [`Core`] composes three that own the rest: `linkage` (the sockets), `routing` (the mesh beyond them) and
-//! `presence` (this hub's peers). `links` decides which socket is *the* link to a neighbour; `topology` learns the
-//! graph and the routes; `dial` chooses the hubs to dial; `subscriptions` and `subscribers` move the [`directory`], of
-//! which `interest` and `narrowing` say what of it is needed here; `contest` decides who may hold an id; `rosters`
-//! decides who is told, `rooms` what becomes of rooms, and `bans` what becomes of bans; [`exchange`] carries signals. Each
-//! is a state machine of its own that knows none of the others: this module alone passes their events on.
+//! [`Core`] is made of three parts that own the rest: `linkage` (the sockets), `routing` (the mesh beyond them) and
+//! `presence` (this hub's peers). `links` chooses *the* link to a neighbour; `topology` learns the graph and the
+//! routes; `dial` chooses the hubs to dial; `subscriptions` and `subscribers` transfer the [`directory`]; `interest`
+//! and `narrowing` choose which part of it this hub needs; `contest` decides which claim holds an id; `rosters` decides
+//! which peers are told, `rooms` keeps the rules of rooms, and `bans` those of bans; [`exchange`] carries signals. Each
+//! is a state machine of its own that knows none of the others: only this module passes events between them.
 //!
-//! # The face
+//! # The interface
 //!
-//! What others see: the vocabulary ([`ids`], [`api`], [`reach`]), [`Core`] with its configuration, the two parts that the
-//! data path shares ([`directory`], [`exchange`]), and what travels between hubs ([`frames`] as values, [`wire`] as
-//! bytes). [`rng`] and [`mutants`] are for code that drives a core in a test.
+//! The public modules: the vocabulary ([`ids`], [`api`], [`reach`]), [`Core`] with its configuration, the two parts
+//! that the data path shares ([`directory`], [`exchange`]), and the messages between hubs ([`frames`] as values,
+//! [`wire`] as bytes). [`rng`] and [`mutants`] are for tests that drive a core.
 #![warn(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
@@ -103,19 +103,19 @@ pub use links::LinkConfig;
 pub use rooms::RoomsConfig;
 pub use topology::TopologyConfig;
 
-/// A round of housekeeping audits one in this many of the origins.
+/// A round of housekeeping checks one in this many of the origins.
 const AUDIT_SHARES: u64 = 16;
-/// The pause between two refills: each gives a few peers, to whom leaves have left hardly anybody, more of the others.
+/// The pause between two refills: each tells a few peers, whose neighbourhood has nearly all left, of more peers.
 const REFILL_PAUSE: Duration = Duration::from_millis(10);
 /// How long an origin's hidden claims are kept for its return.
 const DROP_AFTER: Duration = Duration::from_secs(60);
-/// How long a hub first leaves the mesh to another one with its id; then twice as long each time.
+/// How long a hub first stays out of the mesh when another hub uses its id; then twice as long each time.
 const ABSENCE: Duration = Duration::from_secs(120);
 /// The longest absence.
 const MAX_ABSENCE: Duration = Duration::from_secs(30 * 60);
 /// The least time between two ids that a hub draws: until then it stays away.
 const RENAMED_EVERY: Duration = Duration::from_secs(60);
-/// How often an alarm of one kind is raised at most.
+/// The least time between two alarms of one kind.
 const ALARM_EVERY: Duration = Duration::from_secs(60);
 
 /// The configuration of a core.
@@ -123,28 +123,29 @@ const ALARM_EVERY: Duration = Duration::from_secs(60);
 pub struct CoreConfig {
     /// This hub.
     pub me: HubId,
-    /// Nobody chose its id: driven out of the mesh, it draws another.
+    /// The id was drawn at random: if another hub with it makes this hub leave the mesh, the hub draws another.
     pub random_id: bool,
     /// Its incarnation: a random nonce per boot.
     pub incarnation: Incarnation,
     /// The seed of all random choices.
     pub seed: u64,
-    /// Addresses to dial for ever.
+    /// Addresses that are dialled for ever.
     pub bootstrap: Vec<String>,
     /// How long an unreachable hub's peers stay visible.
     pub hold: Duration,
     /// How often old retractions are forgotten, a sixteenth of the origins is audited, and peers of networks that have
     /// become small are told of all members.
     pub housekeeping: Duration,
-    /// In networks of at least this size a peer is told only of a neighbourhood; 0: never.
+    /// In networks of at least this size a peer is told only of a neighbourhood. 0: never.
     pub discovery_limit: usize,
-    /// What holds for the networks of each dialect.
+    /// The policies for the networks of each dialect.
     pub policies: Policies,
-    /// When single networks are taken of other hubs.
+    /// When this hub subscribes to single networks of other hubs.
     pub interest: InterestConfig,
-    /// What the claims of other hubs may take up.
+    /// The limits for the claims of other hubs.
     pub quota: ClaimQuota,
-    /// The bounds on rooms; those on the bytes of their records follow from `quota`, which all hubs have in common.
+    /// The bounds on rooms. The bounds on the bytes of their records follow from `quota`, which all hubs have in
+    /// common.
     pub rooms: RoomsConfig,
     /// The bounds on bans.
     pub bans: BansConfig,
@@ -158,9 +159,9 @@ pub struct CoreConfig {
     pub dial: DialConfig,
     /// Signals.
     pub exchange: ExchangeConfig,
-    /// In simulations: it behaves as a hub of the version after this one.
+    /// In simulations: this hub behaves like one of the next version.
     pub later: bool,
-    /// Known faults, for tests of the tests.
+    /// Known bugs, for tests of the tests.
     pub mutants: Mutants,
 }
 
@@ -328,12 +329,12 @@ impl Core {
         &self.linkage.dialer
     }
 
-    /// The id that this hub goes by.
+    /// The id of this hub.
     pub fn id(&self) -> HubId {
         self.me
     }
 
-    /// The incarnation that this hub tells; part of every handshake.
+    /// The incarnation of this hub; part of every handshake.
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation
     }
@@ -343,7 +344,7 @@ impl Core {
         self.left
     }
 
-    /// What happened so far.
+    /// The counters.
     pub fn counters(&self) -> Counters {
         let tally = self.routing.topology.tally();
         Counters {
@@ -360,7 +361,7 @@ impl Core {
         self.presence.contests.pending()
     }
 
-    /// The link that a hub's claims come by.
+    /// The link on which a hub's claims arrive.
     pub fn parent(&self, origin: &HubId) -> Option<LinkId> {
         self.routing.subscriptions.parent(origin)
     }
@@ -403,8 +404,8 @@ impl Core {
         self.settle(now);
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is next needed. It includes the exchange's deadlines as they are
-    /// now; a caller that gives the exchange an earlier one has to take care of it.
+    /// When [`handle_timeout`](Self::handle_timeout) has to be called next. It includes the exchange's present
+    /// deadlines; a caller that gives the exchange an earlier one has to consider that itself.
     pub fn poll_timeout(&self) -> Option<Moment> {
         let parts = [
             self.linkage.poll_timeout(),
@@ -417,7 +418,7 @@ impl Core {
         parts.into_iter().flatten().min()
     }
 
-    /// With more links than wanted, parts from a neighbour that is not needed.
+    /// Closes the link to a neighbour that is not needed, if there are more links than wanted.
     fn shed_link(&mut self, now: Now) {
         let Some(hub) = self.linkage.dialer.poll_drop(now.at) else {
             return;
@@ -457,7 +458,7 @@ impl Core {
         }
         drop(directory);
         self.routing.keep_interest(now);
-        // A peer that is told of a network that became small must hear of earlier changes first.
+        // A peer that is told of a network that became small must get the notices of earlier changes first.
         self.pass_changes_on(now);
         let mut directory = self.directory.write();
         directory.prune(now.at);

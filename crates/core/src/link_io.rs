@@ -1,6 +1,6 @@
-//! What comes and goes by links: finished handshakes, control messages in and out, and dials.
+//! Input and output of links: finished handshakes, control messages, and dials.
 //!
-//! Passes each frame to the part that it concerns, and asks the parts in turn for the next frame of a link. Part of
+//! Passes each frame to the part that handles it, and asks the parts in order for the next frame of a link. Part of
 //! [`Core`], whose doc has the contract.
 
 use bytes::{Bytes, BytesMut};
@@ -16,11 +16,11 @@ use crate::frames::{
 };
 use crate::reach::Reach;
 
-/// The most records, lines, requests and changes in one message: this bounds the work that it makes. A hub sends
-/// messages of about 16 KiB, in which there is space for half as many of the smallest.
+/// The most records, lines, requests and changes in one message: this bounds the work for it. A hub sends messages of
+/// about 16 KiB, in which there is space for half as many of the smallest.
 const MAX_PARTS: usize = 8192;
-/// A summary or a part of a digest makes as much work as this many records: all records are gone through, however
-/// short the frame is. A message has three at most.
+/// A summary or a part of a digest costs as much work as this many records: all records are read, however short the
+/// frame is. A message has three at most.
 const COMPARISON_PARTS: usize = 1024;
 
 fn parts_of(frame: &ControlFrame) -> usize {
@@ -38,12 +38,12 @@ fn parts_of(frame: &ControlFrame) -> usize {
 }
 
 impl Core {
-    /// A handshake is done, with a hub from anywhere.
+    /// A handshake has succeeded, with a hub at any address.
     pub fn handle_link_up(&mut self, now: Now, up: LinkUp) {
         self.handle_link_up_from(now, up, Reach::Global);
     }
 
-    /// A handshake is done, with a hub at this reach.
+    /// A handshake has succeeded, with a hub at this reach.
     pub fn handle_link_up_from(&mut self, now: Now, up: LinkUp, reach: Reach) {
         if self.left {
             return self.close(up.link, Bye::IdentityClash);
@@ -77,7 +77,7 @@ impl Core {
         self.settle(now);
     }
 
-    /// Names others to a hub that knows nobody, and parts from it.
+    /// Names other hubs to a hub that knows no other, and closes its link.
     fn send_on(&mut self, now: Now, up: &LinkUp, reach: Reach) {
         let others = self.linkage.dialer.introductions();
         let records = others
@@ -100,7 +100,7 @@ impl Core {
         self.settle(now);
     }
 
-    /// A control message came by a link. One that cannot be read closes the link.
+    /// A control message arrived on a link. If it cannot be read, the link is closed.
     pub fn handle_message(&mut self, now: Now, link: LinkId, message: &Bytes) {
         let Some(codec) = self.linkage.codecs.get_mut(&link) else {
             return;
@@ -128,14 +128,14 @@ impl Core {
         self.linkage.closing_links.said(link)
     }
 
-    /// Says why the link is over, and leaves it open for the other end's answer.
+    /// Sends the reason why the link is over, and leaves it open for the other end's answer.
     pub(super) fn begin_closing(&mut self, now: Now, link: LinkId, bye: Bye) {
         self.routing.forget_sets_by(link);
         self.routing.topology.on_link_closed(link);
         self.linkage.begin_closing(now.at, link, bye);
     }
 
-    /// Frames of a link that is closing: only the other end's reason counts.
+    /// Frames on a closing link: only the other end's reason counts.
     pub(super) fn handle_closing_frames(
         &mut self,
         now: Now,
@@ -163,12 +163,12 @@ impl Core {
         }
     }
 
-    /// A data message came by a link: a sign of life.
+    /// A data message arrived on a link: a sign of life.
     pub fn handle_heard(&mut self, now: Now, link: LinkId) {
         self.linkage.links.on_heard(now.at, link);
     }
 
-    /// The driver has to give a link up: its data messages cannot be read.
+    /// The driver has to close a link: its data messages cannot be read.
     pub fn drop_link(&mut self, now: Now, link: LinkId, bye: Bye) {
         if self.linkage.codecs.contains_key(&link) {
             self.linkage.links.on_down(now.at, link);
@@ -198,7 +198,7 @@ impl Core {
             }
             ControlFrame::Announce(words) => {
                 self.routing.topology.handle_announce(now.at, link, &words);
-                // A hub that has a record would have sent it: asking each again would be for nothing.
+                // A hub that has a record would have sent it: asking each again would be useless.
                 let version = |word: &DigestEntry| (word.incarnation, word.number);
                 let said: Vec<_> = words.iter().map(|word| (word.hub, version(word))).collect();
                 self.note_tellers(link, &said);
@@ -235,7 +235,7 @@ impl Core {
         }
     }
 
-    /// Records of these versions are held at the other end of `link`.
+    /// The other end of `link` has these versions of records.
     fn note_tellers(&mut self, link: LinkId, said: &[(HubId, (Incarnation, u64))]) {
         if let Some(codec) = self.linkage.codecs.get(&link) {
             self.routing.topology.note_tellers(said, codec.reach);
@@ -248,6 +248,35 @@ impl Core {
             self.routing.topology.on_stale(now.at, known);
         }
         self.linkage.links.on_bye(now.at, link, bye);
+    }
+
+    /// A neighbour subscribes to a set. Its records are sent like all of a hub's claims, or like its networks.
+    fn handle_follow(&mut self, link: LinkId, set: Set, incarnation: Incarnation, seq: u64) {
+        let hub = set.hub;
+        if !matches!(set.scope, Scope::Of(_)) {
+            self.routing.topology.on_subscribed(link, hub);
+        }
+        if self
+            .routing
+            .subscribers
+            .on_subscribe(link, set.clone(), incarnation, seq)
+        {
+            self.routing.on_followed(&set);
+        }
+    }
+
+    fn handle_unfollow(&mut self, link: LinkId, set: &Set) {
+        self.routing.subscribers.on_unsubscribe(link, set);
+        let takes = |set: &Set| {
+            self.routing
+                .subscribers
+                .children(set)
+                .any(|child| child == link)
+        };
+        if !takes(&Set::all(set.hub)) && !takes(&Set::networks(set.hub)) {
+            self.routing.topology.on_unsubscribed(link, &set.hub);
+        }
+        self.routing.on_followed(set);
     }
 
     pub(super) fn handle_delta(&mut self, now: Now, link: LinkId, scope: Scope, delta: Delta) {
@@ -329,7 +358,7 @@ impl Core {
         }
     }
 
-    /// Forgets what belongs to a link, the table of links aside.
+    /// Forgets everything about a link except its entry in the table of links.
     pub(super) fn forget_link(&mut self, link: LinkId) {
         self.linkage.codecs.remove(&link);
         self.exchange.lock().on_link_down(link);
@@ -342,8 +371,8 @@ impl Core {
         self.outputs.push_back(Output::Close { link, bye });
     }
 
-    /// The next control message for a link, of about `max` bytes at most, but for single frames that are
-    /// longer. Link control goes first, then topology, then the directory.
+    /// The next control message for a link, of about `max` bytes at most, except for single frames that are longer.
+    /// Link control goes first, then topology, then the directory.
     pub fn poll_transmit(&mut self, link: LinkId, max: usize) -> Option<Bytes> {
         let mut message = BytesMut::new();
         while message.len() < max {
@@ -376,14 +405,14 @@ impl Core {
             .poll_delta(&self.directory.read(), link, budget)
     }
 
-    /// Whether [`poll_transmit`](Self::poll_transmit) may have something for this link.
+    /// Whether [`poll_transmit`](Self::poll_transmit) may return a message for this link.
     pub fn has_pending(&self, link: LinkId) -> bool {
         self.linkage.has_pending(link)
             || self.routing.topology.has_pending(link)
             || self.routing.subscribers.has_pending(link)
     }
 
-    /// The addresses to dial for ever; called again when DNS answers otherwise.
+    /// Sets the addresses that are dialled for ever; called again when DNS gives other ones.
     pub fn set_bootstrap(&mut self, now: Now, urls: Vec<String>) {
         self.linkage.dialer.set_bootstrap(now.at, urls);
         self.settle(now);
@@ -397,30 +426,7 @@ impl Core {
 }
 
 impl Routing {
-    /// A neighbour takes a set. Its records take the same way as all of a hub's claims, or as its networks.
-    fn handle_follow(&mut self, link: LinkId, set: Set, incarnation: Incarnation, seq: u64) {
-        let hub = set.hub;
-        if !matches!(set.scope, Scope::Of(_)) {
-            self.topology.on_subscribed(link, hub);
-        }
-        if self
-            .subscribers
-            .on_subscribe(link, set.clone(), incarnation, seq)
-        {
-            self.on_followed(&set);
-        }
-    }
-
-    fn handle_unfollow(&mut self, link: LinkId, set: &Set) {
-        self.subscribers.on_unsubscribe(link, set);
-        let takes = |set: &Set| self.subscribers.children(set).any(|child| child == link);
-        if !takes(&Set::all(set.hub)) && !takes(&Set::networks(set.hub)) {
-            self.topology.on_unsubscribed(link, &set.hub);
-        }
-        self.on_followed(set);
-    }
-
-    /// Nothing is taken by this link any more, and nothing given.
+    /// Ends all subscriptions on this link, in both directions.
     pub(super) fn forget_sets_by(&mut self, link: LinkId) {
         self.subscriptions.on_link_down(link);
         for set in self.subscribers.on_link_down(link) {

@@ -1,5 +1,5 @@
 //! The first of the three parts of a core: its links. It knows the open sockets, which of them is *the* link to a
-//! neighbour, what each sends and reads, and which hubs to dial.
+//! neighbour, the frames of each, and which hubs to dial.
 //!
 //! Knows nothing of routes and of claims. Called by [`Core`](super::Core), which passes events on.
 
@@ -14,7 +14,7 @@ use crate::frames::ControlFrame;
 use crate::reach::Reach;
 use crate::wire::{Decoder, Encoder};
 
-/// What one link sends and reads.
+/// The encoder, decoder and queue of one link.
 pub(super) struct Codec {
     pub(super) hub: HubId,
     /// How far away the other end is.
@@ -69,8 +69,8 @@ impl Linkage {
         }
     }
 
-    /// Queues a request for claims for a link. A hub of an earlier version would lose its dictionary over a frame that
-    /// it does not know.
+    /// Queues a request for claims for a link. A hub of an earlier version would lose its dictionary when it receives a
+    /// frame that it does not know.
     pub(super) fn ask(&mut self, link: LinkId, frame: ControlFrame) {
         let known = matches!(
             frame,
@@ -91,12 +91,12 @@ impl Linkage {
         }
     }
 
-    /// The next queued frame of a link, which goes before anything about claims; none if there is none.
+    /// The next queued frame of a link, which goes before any frame about claims; `None` if there is none.
     pub(super) fn next_queued(&mut self, link: LinkId) -> Option<ControlFrame> {
         self.codecs.get_mut(&link)?.queue.pop_front()
     }
 
-    /// Whether something waits to be sent by a link, apart from claims and records.
+    /// Whether a frame waits for a link, apart from claims and records.
     pub(super) fn has_pending(&self, link: LinkId) -> bool {
         let queued = |codec: &Codec| !codec.queue.is_empty();
         self.codecs.get(&link).is_some_and(queued) || self.links.has_control(link)

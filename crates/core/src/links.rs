@@ -1,19 +1,21 @@
 //! The open links, and which one is *the* link to each neighbour.
 //!
-//! Owns: the table of links, their pings and round-trip times, and the choice between several links with one
-//! hub. Knows nothing of routes, of dialling or of sockets. The core tells it of links that opened and closed
-//! and of the frames that concern it; it answers with events and with pings and pongs to send first.
+//! Owns: the table of links, their pings and round-trip times, and the choice between several links with one hub. Knows
+//! nothing of routes, of dialling or of sockets. The core reports links that opened and closed, and the frames for this
+//! part; this part answers with events, and with pings and pongs to send first.
 //!
 //! Promises:
-//! - A neighbour has one active link. Frames are welcome on every open one; what is sent goes by the active one.
+//! - A neighbour has one active link. Frames are accepted on every open one, and sent on the active one.
 //! - Of several links with one hub the *best* is kept: one that the lower hub id dialled before one that the higher
-//!   dialled, and of those of one dialler, the newest. Both ends rank alike, whatever they saw first.
-//! - The others are closed only when the best one has answered a ping that is younger than they are; so the
-//!   other end knows it too, and neither is without a link in between.
-//! - A standing best link that does not answer within `rival_probe` of a rival's arrival is closed instead.
-//! - Of two incarnations of a hub only the later has links. A hub that raised its epoch (same nonce) lives on.
-//! - There are [`Links::MAX_PER_HUB`] links with one hub at most, and a link that answers none of its first pings is
-//!   closed as silent, whatever else comes by it.
+//!   dialled, and of those of one dialler, the newest. Both ends use the same order, in whichever order they saw the
+//!   links.
+//! - The others are closed only when the best one has answered a ping that is younger than they are. Then the other end
+//!   knows it too, and neither end is without a link in between.
+//! - An older best link that does not answer within `rival_probe` of a rival's arrival is closed instead.
+//! - Of two incarnations of a hub only the later has links. A hub that raised its epoch (same nonce) is the same
+//!   incarnation to this rule.
+//! - There are at most [`Links::MAX_PER_HUB`] links with one hub. A link that answers none of its first pings is closed
+//!   as silent, whatever else arrives on it.
 //! - `NeighbourDown` means that no link with that hub is left; losing one of several is a `NeighbourSwitched`.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -32,13 +34,13 @@ mod link;
 #[cfg(test)]
 mod tests;
 
-/// Several links with one hub, and the best one asked to prove itself.
+/// Several links with one hub, of which the best is asked to prove itself.
 #[derive(Clone, Copy, Debug)]
 struct Contest {
     best: LinkId,
     /// A pong with this token, or a later one, proves it.
     token: u64,
-    /// When the best link loses. None until it has answered its first ping: until then silence ends it.
+    /// When the best link is closed. `None` until it has answered its first ping: until then silence closes it.
     deadline: Option<Moment>,
 }
 
@@ -61,7 +63,7 @@ pub struct Links {
 }
 
 impl Links {
-    /// The most links with one hub: two that dial each other make two, and a lost one may still stand beside these.
+    /// The most links with one hub: two hubs that dial each other make two, and lost ones may still be open.
     pub const MAX_PER_HUB: usize = 4;
 
     /// No links yet.
@@ -76,24 +78,24 @@ impl Links {
         }
     }
 
-    /// We go by another id from now on. No link is to be open.
+    /// This hub has another id from now on. No link may be open.
     pub fn set_id(&mut self, me: HubId, incarnation: Incarnation) {
         self.me = me;
         self.incarnation = Some(incarnation);
     }
 
-    /// Tells our incarnation. Until told, every link with our own id counts as one with ourselves.
+    /// Sets our incarnation. Until then, every link with our own id counts as one with ourselves.
     pub fn set_incarnation(&mut self, incarnation: Incarnation) {
         self.incarnation = Some(incarnation);
     }
 
-    /// A link is open. Closed again at once if it leads to ourselves, to a machine that uses our id, or to a
-    /// past incarnation of its hub.
+    /// A link is open. It is closed again at once if it leads to this hub itself, to a machine that uses our id, or to
+    /// a past incarnation of its hub.
     pub fn on_up(&mut self, now: Moment, up: &LinkUp) {
         self.on_up_knowing(now, up, None);
     }
 
-    /// As [`Links::on_up`], with the highest incarnation of that hub that was ever heard of elsewhere.
+    /// Like [`Links::on_up`], with the highest incarnation of that hub that was heard of elsewhere.
     pub fn on_up_knowing(&mut self, now: Moment, up: &LinkUp, known: Option<Incarnation>) {
         if up.hub == self.me {
             return self.refuse_own_id(up);
@@ -139,14 +141,14 @@ impl Links {
         self.remove(now, link);
     }
 
-    /// Any frame came by this link.
+    /// A frame of any kind arrived on this link.
     pub fn on_heard(&mut self, now: Moment, link: LinkId) {
         if let Some(link) = self.links.get_mut(&link) {
             link.heard = now;
         }
     }
 
-    /// A ping came: its pong waits to be sent.
+    /// A ping arrived: its pong is queued.
     pub fn on_ping(&mut self, link: LinkId, token: u64) {
         if let Some(link) = self.links.get_mut(&link) {
             link.pongs.push_back(token);
@@ -156,7 +158,7 @@ impl Links {
         }
     }
 
-    /// A pong came. One that was not asked for means nothing.
+    /// A pong arrived. One without a ping is ignored.
     pub fn on_pong(&mut self, now: Moment, link: LinkId, token: u64) {
         let Some(entry) = self.links.get_mut(&link) else {
             return;
@@ -179,7 +181,7 @@ impl Links {
         }
     }
 
-    /// Closes a link for a reason that others found: a bad frame, too many links, a drain.
+    /// Closes a link for a reason that other parts found: a bad frame, too many links, a drain.
     pub fn close_link(&mut self, now: Moment, link: LinkId, bye: Bye) {
         self.on_bye(now, link, bye);
     }
@@ -211,12 +213,12 @@ impl Links {
         links.chain(probes).min()
     }
 
-    /// The next thing that changed.
+    /// The next event.
     pub fn poll_event(&mut self) -> Option<LinkEvent> {
         self.events.pop_front()
     }
 
-    /// The next ping or pong to send on this link, before anything else.
+    /// The next ping or pong for this link, to be sent before anything else.
     pub fn poll_control(&mut self, link: LinkId) -> Option<ControlFrame> {
         let link = self.links.get_mut(&link)?;
         if let Some(token) = link.pongs.pop_front() {
@@ -225,7 +227,7 @@ impl Links {
         std::mem::take(&mut link.ping_waits).then_some(ControlFrame::Ping { token: link.token })
     }
 
-    /// Whether [`Links::poll_control`] has something for this link.
+    /// Whether [`Links::poll_control`] has a frame for this link.
     pub fn has_control(&self, link: LinkId) -> bool {
         self.links
             .get(&link)
@@ -237,7 +239,7 @@ impl Links {
         self.links.get(&link).map(|link| link.hub)
     }
 
-    /// The link to send to this hub by.
+    /// The link on which to send to this hub.
     pub fn link_to(&self, hub: HubId) -> Option<LinkId> {
         self.neighbours.get(&hub).map(|neighbour| neighbour.active)
     }
@@ -259,7 +261,7 @@ impl Links {
         })
     }
 
-    /// How many links are open, also where several lead to one hub.
+    /// The number of open links, including several with one hub.
     pub fn link_count(&self) -> usize {
         self.links.len()
     }
@@ -396,7 +398,7 @@ impl Links {
         }
     }
 
-    /// Links without a sign of life for too long, and standing ones that failed their probe.
+    /// Links that have been silent for too long, and older ones that failed their probe.
     fn silent(&self, now: Moment) -> Vec<LinkId> {
         let failed = |id: &LinkId, link: &Link| {
             self.neighbours
@@ -417,7 +419,7 @@ impl Links {
         self.events.push_back(LinkEvent::Close { link, bye });
     }
 
-    /// Forgets one link, and has the best of those that are left take its place.
+    /// Forgets one link, and makes the best of the remaining ones active.
     fn remove(&mut self, now: Moment, link: LinkId) {
         let Some(gone) = self.links.remove(&link) else {
             return;

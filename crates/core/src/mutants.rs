@@ -1,35 +1,35 @@
-//! Known faults that can be put back into the core, to show that the simulation finds them.
+//! Known bugs that tests can switch on in the core, to show that the simulation finds them.
 //!
-//! Each hook reads one switch at the place that its doc names: `if mutants.no_hold_down() { … }`. Without the
-//! cargo feature `mutants` every switch is the constant `false` and [`Mutants`] is empty, so that a hook costs
-//! nothing and the fault is not in the binary.
+//! Each hook reads one switch at the place that its doc names: `if mutants.no_hold_down() { … }`. Without the cargo
+//! feature `mutants` every switch is the constant `false` and [`Mutants`] is empty, so that a hook costs nothing and
+//! the bug is not in the binary.
 
 macro_rules! mutants {
     ($($(#[$doc:meta])+ $name:ident,)+) => {
-        /// Which faults are in.
+        /// The bugs that are switched on.
         #[cfg(feature = "mutants")]
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
         pub struct Mutants {
             $($(#[$doc])+ pub $name: bool,)+
         }
 
-        /// Which faults are in: none can be.
+        /// The bugs that are switched on: none can be.
         #[cfg(not(feature = "mutants"))]
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
         pub struct Mutants {}
 
         impl Mutants {
-            /// Each fault alone, under its name.
+            /// Each bug alone, under its name.
             #[cfg(feature = "mutants")]
             pub const EACH: &'static [(&'static str, Mutants)] = &[
                 $((stringify!($name), Mutants { $name: true, ..Mutants::NONE }),)+
             ];
 
-            /// No fault.
+            /// No bug.
             #[cfg(feature = "mutants")]
             pub const NONE: Mutants = Mutants { $($name: false,)+ };
 
-            /// No fault.
+            /// No bug.
             #[cfg(not(feature = "mutants"))]
             pub const NONE: Mutants = Mutants {};
 
@@ -132,9 +132,9 @@ mutants! {
     followed_without_end,
     /// Directory, where another hub's claim is taken: it may claim one id as often as it likes.
     one_id_many_times,
-    /// The same: there is space for all claims, and all that they show.
+    /// Directory, where another hub's claim is taken: there is space for all claims, and all their data.
     claims_without_end,
-    /// The same: the claim's number may be as far from the others as it likes.
+    /// Directory, where another hub's claim is taken: its number may be as far from the others as it likes.
     numbers_that_reach_too_far,
     /// Subscriptions, where parts of a delta are kept aside: there is space for all.
     aside_without_end,
@@ -154,9 +154,9 @@ mutants! {
     exile_for_ever,
     /// Topology, where there is no space for a record: it is taken all the same.
     records_without_end,
-    /// The same: a neighbour is a hub like others.
+    /// Topology, where there is no space for a record: a neighbour is a hub like others.
     no_place_for_neighbours,
-    /// The same: a hub that was turned away is never asked for again.
+    /// Topology, where there is no space for a record: a hub that was turned away is never asked for again.
     turned_away_for_good,
     /// Signals, at the destination: a frame may name a later incarnation than the link record.
     life_by_frame,

@@ -1,17 +1,17 @@
-//! Takes from other hubs only what is of interest, as `interest` says.
+//! Subscribes only to networks of interest, as `interest` decides.
 //!
-//! **When.** Every hub of a mesh takes single networks (the mesh is *narrow*) if all hubs in its reach know of interest
-//! and one of them asks for it, by the marks in their link records; else every hub takes all claims of all others. So
-//! hubs of earlier versions, which show no mark, are served as they always were.
+//! **When.** Every hub of a mesh subscribes to single networks (the mesh is *narrow*) if all hubs in its reach know of
+//! interest and one of them asks for it, by the marks in their link records. Otherwise every hub subscribes to all
+//! claims of all others. So hubs of earlier versions, which show no mark, get whole sets as before.
 //!
-//! **Hub by hub.** Of each other hub this hub has the whole set, or the names of its networks and the sets of those
-//! that are of interest. What it has stays, and is kept up to date, until the other form is complete; then one replaces
-//! the other at one moment.
+//! **Hub by hub.** Of each other hub this hub has the whole set, or the names of its networks and the sets of those of
+//! interest. The form that it has is kept up to date until the other form is complete; then one replaces the other in
+//! one step.
 //!
-//! **For neighbours.** A set of one network takes the same routes as a whole set, so a hub on the way takes it too, as
-//! long as a neighbour takes it from there.
+//! **For neighbours.** A set of one network takes the same routes as a whole set. So a hub on the way also subscribes
+//! to it, as long as a neighbour subscribes to it at this hub.
 //!
-//! [`Routing`] does alone what does not affect joins; the rest is part of [`Core`], whose doc has the contract.
+//! [`Routing`] has the functions that do not affect joins; the rest is part of [`Core`], whose doc has the contract.
 
 use std::collections::BTreeSet;
 
@@ -22,11 +22,11 @@ use super::interest::InterestDue;
 use super::routing::Routing;
 use crate::frames::{Scope, Set};
 
-/// How many lines are told anew in one round of housekeeping because their size is far off.
+/// How many lines are sent again in one round of housekeeping because their number is far off.
 const SIZES_A_ROUND: usize = 32;
 
 impl Core {
-    /// Whether this hub takes single networks of others.
+    /// Whether this hub subscribes to single networks of others.
     pub fn is_narrow(&self) -> bool {
         self.routing.interest.narrow
     }
@@ -46,7 +46,7 @@ impl Core {
         self.routing.has_use_for(set)
     }
 
-    /// The hubs of which single networks are taken.
+    /// The hubs to whose single networks this hub subscribes.
     pub fn by_parts(&self) -> impl Iterator<Item = &HubId> {
         self.routing.interest.by_parts.iter()
     }
@@ -56,7 +56,7 @@ impl Core {
         self.routing.interest.waiting()
     }
 
-    /// A local peer wants to be in a network: gives the join back if there is nothing to wait for.
+    /// A local peer asks to be in a network: returns the join if it need not wait.
     pub(super) fn wait_for_members(&mut self, now: Now, join: Join) -> Option<Join> {
         if !self.routing.interest.is_active() {
             return Some(join);
@@ -84,7 +84,7 @@ impl Core {
     }
 
     pub(super) fn go_on_where_known(&mut self, now: Now) {
-        // Until the lines of all hubs are here, nothing is known of any network: there is no need to look at each.
+        // Until the lines of all hubs have arrived, nothing is known of any network: there is no need to check each.
         if self.routing.interest.waiting() == 0 || !self.routing.unlined(now.at).is_empty() {
             return;
         }
@@ -118,7 +118,7 @@ impl Core {
         self.outputs.push_back(Output::Refused { claim, why });
     }
 
-    /// Ends networks and lets joins go on, as is due.
+    /// Ends interest in networks and lets joins go on, as is due.
     pub(super) fn handle_interest_timeout(&mut self, now: Now) {
         while let Some((network, due)) = self.routing.interest.take_due(now.at) {
             match due {
@@ -159,7 +159,7 @@ impl Core {
         self.routing.review_network(network);
     }
 
-    /// A set moved on.
+    /// A set changed.
     pub(super) fn on_set_advanced(&mut self, now: Now, set: &Set) {
         match &set.scope {
             Scope::All => {
@@ -182,16 +182,70 @@ impl Core {
         }
     }
 
-    /// Looks at the hubs in reach, and begins to take single networks, or all, if that is due.
+    /// Checks the hubs in reach: whether all know of interest and one asks for it.
     fn look_at_mesh(&mut self, now: Now) {
         if let Some(narrow) = self.routing.judge_mesh(now.at) {
             self.routing.turn(narrow);
             self.rest_if_whole(now);
             self.counters.turns += 1;
         }
+        let routes = self.routing.topology.routes();
+        let hubs = routes.by_hub.len() + 1;
+        // If there are too many hubs, the peers need not be counted.
+        let peers = match hubs > self.routing.interest.config.full_hubs {
+            true => 0,
+            false => self.directory.read().peers(),
+        };
+        let asks = self.routing.interest.judge(now.at, hubs, peers);
+        self.routing.topology.set_interest(now.at, Some(asks));
+        let (mut all_know, mut one_asks) = (true, asks);
+        for hub in routes.by_hub.keys() {
+            let record = self.routing.topology.record(*hub);
+            match record.and_then(|record| record.asks_for_interest()) {
+                Some(asks) => one_asks |= asks,
+                None => all_know &= self.mutants.old_hubs_uncounted(),
+            }
+        }
+        if (all_know && one_asks) != self.routing.interest.narrow {
+            self.turn(now, !self.routing.interest.narrow);
+        }
     }
 
-    /// Once every hub's whole set is here, there is no interest.
+    /// Begins to subscribe to single networks, or to whole sets.
+    fn turn(&mut self, now: Now, narrow: bool) {
+        let was_active = self.routing.interest.is_active();
+        self.routing.interest.narrow = narrow;
+        if !was_active {
+            let me = self.me;
+            let mut directory = self.directory.write();
+            directory.open_lines();
+            directory.open_views(&me);
+            let own = directory.own_networks();
+            drop(directory);
+            for network in own {
+                self.routing.on_own_claim(&network);
+            }
+            // All hubs need the bans of all.
+            if self.routing.interest.on_member(&bans_network()) {
+                self.routing.review_network(&bans_network());
+            }
+            self.routing.serve_all_of(me);
+        }
+        let routes = self.routing.topology.routes();
+        let parts = self.routing.interest.by_parts.iter();
+        let hubs: BTreeSet<HubId> = routes.by_hub.keys().chain(parts).copied().collect();
+        for hub in hubs {
+            self.routing.arrange(hub);
+            if narrow && self.routing.interest.by_parts.contains(&hub) {
+                // Networks that became of interest while the whole set was on its way were not subscribed to.
+                self.routing.review_all_of(hub);
+            }
+        }
+        self.rest_if_whole(now);
+        self.counters.turns += 1;
+    }
+
+    /// Once every hub's whole set has arrived, interest ends.
     pub(super) fn rest_if_whole(&mut self, now: Now) {
         if self.routing.interest.is_active() || self.directory.read().lines().sets().is_none() {
             return;
@@ -278,7 +332,7 @@ impl Routing {
             && (self.interest.waits_for(now, hub) || self.mutants.tardy_waited_for())
     }
 
-    /// The hubs in reach whose lines have not come yet.
+    /// The hubs in reach whose lines have not arrived yet.
     pub(super) fn unlined(&self, now: Moment) -> Vec<HubId> {
         let directory = self.directory.read();
         let parts = self.interest.by_parts.iter();
@@ -289,7 +343,7 @@ impl Routing {
             .collect()
     }
 
-    /// The hubs in reach that list a network, and whose members of it have not come yet.
+    /// The hubs in reach that have a line of a network, and whose members of it have not arrived yet.
     pub(super) fn unanswered(&self, now: Moment, network: &NetworkKey) -> Vec<HubId> {
         let directory = self.directory.read();
         let lacking = |hub: &HubId| {
@@ -302,7 +356,7 @@ impl Routing {
         listing.into_iter().filter(lacking).collect()
     }
 
-    /// A claim of this hub is made or changed.
+    /// A claim of this hub was made or changed.
     pub(super) fn on_own_claim(&mut self, network: &NetworkKey) {
         self.subscribers.on_advance(&Set::of(self.me, network));
         if !self.interest.is_active() {
@@ -325,7 +379,7 @@ impl Routing {
         }
     }
 
-    /// A claim of this hub is gone.
+    /// A claim of this hub is over.
     pub(super) fn on_own_gone(&mut self, now: Now, network: &NetworkKey) {
         self.subscribers.on_advance(&Set::of(self.me, network));
         if !self.interest.is_active() {
@@ -340,7 +394,7 @@ impl Routing {
         }
     }
 
-    /// Looks at what every hub takes of this network.
+    /// Checks the subscriptions of this network at every hub.
     pub(super) fn review_network(&mut self, network: &NetworkKey) {
         let hubs: BTreeSet<HubId> = {
             let directory = self.directory.read();
@@ -355,8 +409,8 @@ impl Routing {
         }
     }
 
-    /// Takes a set of one network if its hub says that it has members there, and a peer here or a hub behind a
-    /// neighbour is interested; otherwise stops taking it.
+    /// Subscribes to a set of one network if its hub has a line of it, and a peer here or a hub behind a neighbour is
+    /// interested; otherwise ends the subscription.
     pub(super) fn review(&mut self, set: &Set) {
         let Scope::Of(network) = &set.scope else {
             return;
@@ -366,14 +420,14 @@ impl Routing {
         }
         let directory = self.directory.read();
         let held = directory.set_state(set);
-        // If its hub has no members in the network any more, no hub on the way has anything to tell.
+        // If its hub has no members in the network any more, no hub on the way has anything to send.
         let lines = directory.lines();
         let there = match lines.is_whole(&set.hub) {
             true => lines.lists(&set.hub, network),
             false => held.is_some(),
         };
         if there && self.is_of_use(set, network) {
-            // While the whole set is on its way, no single network is begun beside it.
+            // While the whole set is on its way, no subscription to a single network is started beside it.
             if self.interest.narrow {
                 self.subscriptions.want(&directory, set.clone());
             }
@@ -391,13 +445,13 @@ impl Routing {
             || self.subscribers.has_children(set) && !self.mutants.no_interest_for_neighbours()
     }
 
-    /// Whatever neighbours take of a hub may have something for them.
+    /// Every subscription of neighbours to sets of this hub may have news.
     pub(super) fn serve_all_of(&mut self, hub: HubId) {
         let sets: Vec<Set> = self.subscribers.sets_of(&hub).cloned().collect();
         sets.iter().for_each(|set| self.subscribers.on_advance(set));
     }
 
-    /// Looks at the networks of which a line came or went.
+    /// Checks the networks of which a line was added or removed.
     pub(super) fn review_touched(&mut self, hub: HubId) {
         let touched = self.directory.write().lines_mut().take_touched();
         if self.mutants.line_missed() {
@@ -408,7 +462,7 @@ impl Routing {
         }
     }
 
-    /// A neighbour takes a set from here, or has stopped to.
+    /// A neighbour subscribed to a set at this hub, or ended that.
     pub(super) fn on_followed(&mut self, set: &Set) {
         if !matches!(set.scope, Scope::Of(_)) {
             return;
@@ -420,7 +474,7 @@ impl Routing {
         }
     }
 
-    /// Takes a hub's whole set or its single networks, as the mesh does now.
+    /// Subscribes to a hub's whole set or its single networks, as the mesh does now.
     pub(super) fn arrange(&mut self, hub: HubId) {
         let whole = Set::all(hub);
         let lines = Set::networks(hub);
@@ -463,7 +517,7 @@ impl Routing {
         self.review_all_of(hub);
     }
 
-    /// The whole set of a hub will come: single networks that were begun and have not come yet would come twice.
+    /// The whole set of a hub will arrive: single networks that are still on their way would arrive twice.
     pub(super) fn give_up_what_is_not_here(&mut self, hub: HubId) {
         let here = self.directory.read().networks_held(&hub);
         for set in self.subscriptions.wanted_of(hub) {
@@ -475,7 +529,7 @@ impl Routing {
         }
     }
 
-    /// Looks at every network that a hub has, or that is here of it.
+    /// Checks every network that a hub has, or of which there is a set here.
     pub(super) fn review_all_of(&mut self, hub: HubId) {
         let networks = {
             let directory = self.directory.read();
@@ -488,7 +542,7 @@ impl Routing {
         }
     }
 
-    /// A hub's whole set is here: its single networks are not needed any more.
+    /// A hub's whole set has arrived: its single networks are not needed any more.
     pub(super) fn rest_on_whole(&mut self, hub: HubId) {
         self.interest.by_parts.remove(&hub);
         if self.subscribers.has_followers_of(&hub) {
@@ -519,7 +573,7 @@ impl Routing {
         self.interest.forget_tardy(&hub);
     }
 
-    /// A hub has another incarnation: what is here of the last one is dropped.
+    /// A hub has another incarnation: drops all sets of the last one.
     pub(super) fn drop_stale_sets(&mut self, hub: HubId, incarnation: super::ids::Incarnation) {
         let mut directory = self.directory.write();
         for set in directory.sets_of(&hub) {
@@ -533,7 +587,7 @@ impl Routing {
         }
     }
 
-    /// Tells new sizes of networks whose lines are far off, and closes views that nobody asks for.
+    /// Updates lines whose number is far off, and closes views without a subscriber.
     pub(super) fn keep_interest(&mut self, now: Now) {
         let mut said = false;
         if self.interest.is_active() {

@@ -1,12 +1,12 @@
 //! The dialects, and the policy for the networks of each, in one place.
 //!
-//! Code that treats the networks of some dialect in a special way asks their [`Policy`], and never which dialect they
-//! are of. What all hubs of a mesh must agree on follows from the dialect alone ([`Dialect::policy`]); the rest can be
-//! set for each hub, in its [`Policies`]. Knows no network, no peer and no time that passes.
+//! Code that treats the networks of some dialect in a special way asks their [`Policy`], and never for the dialect
+//! itself. The rules on which all hubs of a mesh must agree follow from the dialect alone ([`Dialect::policy`]); the
+//! others can be set for each hub, in its [`Policies`]. Knows no network, no peer and no time.
 
 use std::time::Duration;
 
-/// The dialect that a network is spoken in. Peers of different dialects never share a network.
+/// The dialect of a network. Peers of different dialects never share a network.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Dialect {
     /// The native dialect, of `peerpigeon` clients.
@@ -28,7 +28,7 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// All of them.
+    /// All dialects.
     pub const ALL: &'static [Dialect] = &[
         Dialect::Pigeon,
         Dialect::PeerJs,
@@ -40,7 +40,7 @@ impl Dialect {
         Dialect::Trial,
     ];
 
-    /// The letter that networks of this dialect start with inside the mesh.
+    /// The first letter of networks of this dialect inside the mesh.
     pub const fn tag(self) -> char {
         match self {
             Dialect::Pigeon => 'p',
@@ -69,7 +69,7 @@ impl Dialect {
         }
     }
 
-    /// The word for it in metrics and pages.
+    /// Its label in metrics and pages.
     pub const fn label(self) -> &'static str {
         match self {
             Dialect::Pigeon => "pigeon",
@@ -83,7 +83,7 @@ impl Dialect {
         }
     }
 
-    /// The dialect with this word.
+    /// The dialect with this label.
     pub fn from_label(label: &str) -> Option<Dialect> {
         Dialect::ALL
             .iter()
@@ -95,42 +95,43 @@ impl Dialect {
 /// The policy for all networks of one dialect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Policy {
-    /// Peers of one network are told of each other. All hubs agree on it.
+    /// Peers of one network are shown to each other. All hubs agree on it.
     pub tells_of_peers: bool,
-    /// What a peer publishes reaches all members of its network. All hubs agree on it.
+    /// A publication reaches all members of its network. All hubs agree on it.
     pub fans_out: bool,
     /// A client may stay connected without being in any network, once its id is known.
     pub idles: bool,
-    /// Clients join a network by connecting, and say in the address of their WebSocket which.
+    /// Clients join a network by connecting, and name it in the address of their WebSocket.
     pub joins_by_connecting: bool,
     /// Clients have no id: the hub draws one for each connection.
     pub is_anonymous: bool,
     /// Clients register their id in one network before they join others, which wait for that.
     pub registers: bool,
-    /// A client may show its token in what it says first, in place of the request for its WebSocket.
+    /// A client may show its token in its first message, instead of in the request for its WebSocket.
     pub proves_later: bool,
-    /// A client that sends too fast is read more slowly and told nothing, since a word of it would end its connection.
+    /// A client that sends too fast is read more slowly and not told, because an error message would end its
+    /// connection.
     pub slows_down: bool,
-    /// A network is a room: a client creates it, the longest present member is its host, and it stays for a while without
-    /// one. All hubs agree on it.
+    /// A network is a room: a client creates it, its host is the member that has been there the longest, and it stays
+    /// for a while without a member. All hubs agree on it.
     pub rooms: bool,
     /// The most peers that a network shows; `None` is no limit.
     pub capacity: Option<usize>,
-    /// How signals wait for a target that nobody holds.
+    /// How signals wait for a target that is at no hub.
     pub waiting: Waiting,
     /// Silence after which a client is closed.
     pub silence: Duration,
-    /// Clients come back under their id after their connection broke: the id of one that can prove to be the same is
-    /// kept for a moment, and what it said before goes on to its targets.
+    /// Clients come back under their id after their connection broke: the id of a client that can prove to be the same
+    /// is kept for a moment, and its earlier signals are still delivered.
     pub returns: bool,
 }
 
-/// How signals wait for a target that nobody holds.
+/// How signals wait for a target that is at no hub.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Waiting {
     /// Each signal waits by itself, for as long as the hub lets signals wait.
     Alone,
-    /// Signals wait for a time that clients count on. All signals of one sender to one target wait until the first of
+    /// Signals wait for a time on which clients rely. All signals of one sender to one target wait until the first of
     /// them expires, so that the sender is told once.
     Together(Duration),
 }
@@ -224,7 +225,7 @@ impl Policies {
         &self.0[dialect as usize]
     }
 
-    /// The policy of a dialect, to change it. What all hubs agree on must stay as it is.
+    /// The policy of a dialect, to change it. The fields on which all hubs agree must not change.
     pub fn of_mut(&mut self, dialect: Dialect) -> &mut Policy {
         &mut self.0[dialect as usize]
     }

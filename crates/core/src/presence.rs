@@ -1,8 +1,8 @@
-//! The third of the three parts of a core: its own peers. Who may hold an id, who is told of whom, and which members a
-//! network cannot keep.
+//! The third of the three parts of a core: its own peers. It decides which claim holds an id, which peers are told of
+//! which others, and which members a network cannot keep.
 //!
-//! Knows nothing of links and of routes, and is given the directory to read. Called by [`Core`](super::Core), which
-//! passes events on.
+//! Knows nothing of links and of routes, and reads the directory that its caller passes. Called by
+//! [`Core`](super::Core), which passes events on.
 
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ pub(super) struct Presence {
     pub(super) policies: Policies,
     /// Claims of this hub beyond the capacity of their networks.
     pub(super) over_capacity: BTreeSet<ClaimNo>,
-    /// When the next peers get a fuller roster, while any is owed one.
+    /// When the next peers are told of more members, while any waits for that.
     pub(super) next_refill: Option<Moment>,
 }
 
@@ -74,8 +74,8 @@ impl Presence {
         capacity.is_none_or(|most| directory.has_capacity(network, peer, most))
     }
 
-    /// Notes the members of this hub that a network cannot keep. When several hubs fill it at the same time, each evicts
-    /// those of its own that came last. Which these are follows from the claims alone, so all hubs agree.
+    /// Notes the members of this hub that a network cannot keep. When several hubs fill it at the same time, each
+    /// evicts its own members that joined last. Which these are follows from the claims alone, so all hubs agree.
     pub(super) fn find_excess_members(
         &mut self,
         directory: &RwLock<Directory>,

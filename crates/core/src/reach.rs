@@ -1,8 +1,8 @@
-//! How far an address reaches: this machine, a private network, or the world; and which addresses count as one.
+//! Whether an address is on this machine, in a private network or public; and which addresses count as one.
 //!
-//! One pure function, [`Reach::of`], for two decisions: from where an open mesh takes links (`http::admit`), and which
-//! addresses that other hubs tell of may be dialled (`mesh::advertised`). [`AddressGroup`] is what limits count by. Knows
-//! neither sockets nor names.
+//! One pure function, [`Reach::of`], for two decisions: from which addresses an open mesh accepts links
+//! (`http::admit`), and which advertised addresses may be dialled (`mesh::advertised`). Limits count by
+//! [`AddressGroup`]. Knows neither sockets nor names.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -15,12 +15,12 @@ pub enum Reach {
     Loopback,
     /// A private network: RFC 1918, or a unique local address of IPv6.
     Private,
-    /// Addresses that a provider shares among its customers (RFC 6598): private, but not ours alone.
+    /// Addresses that a provider shares among its customers (RFC 6598): private, but not to us alone.
     Shared,
     /// Any host on the Internet.
     Global,
-    /// No host that a hub could be on: link-local, where clouds keep the keys of a machine, other services of a cloud
-    /// at well-known addresses, multicast, unspecified, reserved.
+    /// An address at which no hub can be: link-local, where clouds have the keys of a machine, other services of a
+    /// cloud at well-known addresses, multicast, unspecified, reserved.
     Nowhere,
 }
 
@@ -33,7 +33,7 @@ const fn v6(first: u16, second: u16, length: u8) -> IpNet {
     IpNet::V6(Ipv6Net::new_assert(address, length))
 }
 
-/// Where clouds answer their machines outside the link-local block: AWS by IPv6, Alibaba, Azure.
+/// Addresses outside the link-local block at which clouds answer their machines: AWS by IPv6, Alibaba, Azure.
 const SERVICES: [IpNet; 3] = [
     IpNet::V6(Ipv6Net::new_assert(
         Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0),
@@ -63,11 +63,11 @@ const PRIVATE: [IpNet; 4] = [
 
 const SHARED: [IpNet; 2] = [v4(100, 64, 0, 0, 10), v4(198, 18, 0, 0, 15)];
 
-/// Prefixes of IPv6 behind which an IPv4 address is reached, and the byte that it begins at: NAT64, 6to4.
+/// Prefixes of IPv6 behind which there is an IPv4 address, and the byte at which it begins: NAT64, 6to4.
 const EMBEDDING: [(IpNet, usize); 2] = [(v6(0x64, 0xff9b, 96), 12), (v6(0x2002, 0, 16), 2)];
 
 impl Reach {
-    /// How far this address reaches. One that stands for an IPv4 address reaches as far as that does.
+    /// How far this address reaches. An address that represents an IPv4 address reaches as far as that does.
     pub fn of(address: IpAddr) -> Self {
         let address = address.to_canonical();
         if let Some(inner) = embedded(address) {
@@ -103,7 +103,7 @@ fn embedded(address: IpAddr) -> Option<IpAddr> {
 pub struct AddressGroup(IpAddr);
 
 impl AddressGroup {
-    /// The group that this address counts in.
+    /// The group of this address.
     pub fn of(address: IpAddr) -> Self {
         AddressGroup(match address.to_canonical() {
             IpAddr::V6(v6) => {

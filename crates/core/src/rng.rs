@@ -1,7 +1,7 @@
-//! The core's only source of chance: a seeded generator (SplitMix64).
+//! The core's only source of random numbers: a seeded generator (SplitMix64).
 //!
 //! The same seed gives the same sequence on every machine and in every version, so that a simulated history can be
-//! played again. Not for secrets: the rest follows from a few values.
+//! repeated. Not for secrets: a few values reveal the rest.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ impl Rng {
         (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// `span` give or take up to `share` of it; `share` is held between 0 and 1.
+    /// `span`, more or less up to `share` of it; `share` is limited to 0 to 1.
     pub fn jitter(&mut self, span: Duration, share: f64) -> Duration {
         let share = if share.is_finite() {
             share.clamp(0.0, 1.0)

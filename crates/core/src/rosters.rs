@@ -1,12 +1,13 @@
-//! Which others in its network each local peer is told of.
+//! Which other members of its network each local peer is told of.
 //!
-//! In a network of up to `limit` peers every peer hears of all others. In a larger one that would cost the square of
-//! its size, so a peer that joins learns of a neighbourhood of `limit` ids, and only those learn of it: every hub
-//! computes the same neighbourhood from the same directory. Then it is kept for each local peer which others it was
-//! told of, so that leaves and updates reach exactly those peers, and joins and leaves alternate. When nearly all of a
-//! peer's neighbourhood has left, it learns of its present one, so that no peer ends up alone in a large network.
+//! In a network of up to `limit` peers every peer is told of all others. In a larger one that would cost the square of
+//! its size. So a peer that joins is told of a neighbourhood of `limit` ids, and only those are told of it: every hub
+//! computes the same neighbourhood from the same directory. From then on, this part stores for each local peer which
+//! others it was told of, so that leaves and updates reach exactly those peers, and joins and leaves alternate. When
+//! nearly all of a peer's neighbourhood has left, it is told of its present one, so that no peer is alone in a large
+//! network.
 //!
-//! In dialects whose peers are not told of each other, no peer hears of any other.
+//! In dialects whose peers are not shown to each other, no peer is told of any other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,16 +17,16 @@ use super::api::{Output, PeerEvent, Recipients};
 use super::directory::{Directory, IdChange};
 use super::ids::{ClaimNo, NetworkKey, PeerId};
 
-/// A peer knows hardly anybody when it knows fewer others than this part of the limit.
+/// A peer knows few others when it knows less than this part of the limit.
 const LONELY: usize = 8;
 
-/// How many such peers are told of others at once: each costs up to `limit` notices, and there may suddenly be many.
+/// How many such peers are told of others at once: each costs up to `limit` notices, and they may be many.
 const REFILLS_AT_ONCE: usize = 4;
 
 /// Which peers know which others in one large network.
 ///
-/// The peers that were there when it became large all know each other. This is noted once and not for each pair: a
-/// network that grows costs its size, not the square of it.
+/// The peers that were there when it became large all know each other. That is stored once, not for each pair: a
+/// growing network costs its size, not the square of it.
 #[derive(Debug, Default)]
 struct Large {
     /// The peers that the elders were told of before the network became large, and that are still there.
@@ -34,7 +35,7 @@ struct Large {
     elders: BTreeMap<ClaimNo, PeerId>,
     /// The other peers that each local claim has been told of.
     known: BTreeMap<ClaimNo, BTreeSet<PeerId>>,
-    /// The local claims that have been told of each peer: `known` the other way round.
+    /// The local claims that have been told of each peer: the inverse of `known`.
     watchers: BTreeMap<PeerId, BTreeSet<ClaimNo>>,
 }
 
@@ -116,7 +117,7 @@ pub struct Rosters {
 
 #[cfg(test)]
 impl Rosters {
-    /// How many entries are kept of which peers know which.
+    /// The number of entries of which peers know which.
     pub(super) fn entries(&self) -> usize {
         let of = |large: &Large| {
             let pairs = large.known.values().map(BTreeSet::len).sum::<usize>();
@@ -171,7 +172,7 @@ impl Rosters {
         }
     }
 
-    /// What to tell local peers of a change.
+    /// The notices to local peers about a change.
     ///
     /// `rest` are the changes of the same step, this one first. No peer has been told of them yet, although the
     /// directory has them all.
@@ -265,7 +266,7 @@ impl Rosters {
         Recipients::Only(told)
     }
 
-    /// Begins to note which peers know which once the network is larger than the limit: until now all knew each other,
+    /// Begins to store which peers know which once the network is larger than the limit: until now all knew each other,
     /// except for those that are just joining.
     fn grow(
         &mut self,
@@ -301,13 +302,12 @@ impl Rosters {
         self.large.insert(network.clone(), large);
     }
 
-    /// Whether any peer is still owed a fuller roster.
+    /// Whether any peer still has to be told of more members.
     pub fn owes(&self) -> bool {
         !self.lonely.is_empty()
     }
 
-    /// Tells a few of the peers that know hardly any others after leaves of more, once all earlier changes have been
-    /// told.
+    /// Tells a few of the peers that know few others of more, once all earlier changes have been told.
     pub fn refill_some(&mut self, directory: &Directory) -> Vec<Output> {
         let mut outputs = Vec::new();
         for _ in 0..REFILLS_AT_ONCE {
@@ -319,7 +319,7 @@ impl Rosters {
         outputs
     }
 
-    /// A local claim of a large network that knows few is told of its neighbourhood as it is now.
+    /// A local claim of a large network that knows few others is told of its present neighbourhood.
     fn refill(
         &mut self,
         directory: &Directory,

@@ -1,8 +1,8 @@
-//! The second of the three parts of a core: the mesh beyond its links. It has the graph and the routes, what is taken
-//! from other hubs and given to neighbours, and the networks of interest.
+//! The second of the three parts of a core: the mesh beyond its links. It has the graph and the routes, the
+//! subscriptions in both directions, and the networks of interest.
 //!
 //! Writes other hubs' sets in the directory, and knows nothing of peers and of sockets. Called by
-//! [`Core`](super::Core), which passes events on; `narrowing` decides what it takes from other hubs.
+//! [`Core`](super::Core), which passes events on; `narrowing` decides which sets it subscribes to.
 
 use std::sync::Arc;
 
@@ -18,13 +18,13 @@ use super::subscribers::Subscribers;
 use super::subscriptions::Subscriptions;
 use super::topology::Topology;
 
-/// The mesh as a hub knows it.
+/// The state of the mesh, for this hub.
 pub(super) struct Routing {
     pub(super) me: HubId,
     pub(super) directory: Arc<RwLock<Directory>>,
     pub(super) topology: Topology,
     pub(super) hold_down: HoldDown,
-    /// The routes that the subscriptions were last told of.
+    /// The routes that the subscriptions were last given.
     pub(super) routed: SharedRoutes,
     pub(super) subscriptions: Subscriptions,
     pub(super) subscribers: Subscribers,

@@ -1,8 +1,8 @@
-//! The sending half of the directory: which neighbours are subscribed to which sets, and how far each is.
+//! The sending half of the directory: which neighbours are subscribed to which sets, and the cursor of each.
 //!
-//! What a neighbour lacks is a *cursor* into the origin's log, never a queue: for a slow link, changes that it has not
-//! been sent merge, and it costs a few words of memory however far behind it is. Parts are made when the link can take
-//! them. A walk that starts below the log's floor starts from nothing.
+//! A subscriber has a *cursor* into the origin's log, never a queue. So for a slow link, changes that were not sent yet
+//! merge, and the link costs a few words of memory however far behind it is. Parts are made when the link has space for
+//! them. A cursor below the log's floor goes back to an empty set.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,13 +12,13 @@ use super::mutants::Mutants;
 use crate::frames::{ControlFrame, Delta, Scope, Set};
 use crate::wire;
 
-/// The most hubs whose claims a link takes, and the most whose networks it takes: as many as there are hubs in the
-/// largest mesh.
+/// The most hubs to whose claims a link subscribes, and the most to whose lines: the number of hubs in the largest
+/// mesh.
 const MAX_SUBSCRIPTIONS: usize = 4_096;
-/// The most sets of single networks that a link follows: what all hubs behind it are interested in.
+/// The most sets of single networks to which a link subscribes: those of interest to all hubs behind it.
 const MAX_FOLLOWED: usize = 65_536;
 
-/// One neighbour that takes one set.
+/// One subscription of one neighbour.
 #[derive(Debug)]
 struct Subscriber {
     incarnation: Incarnation,
@@ -26,7 +26,7 @@ struct Subscriber {
     cursor: u64,
     /// A part has been sent, and not the last one.
     walking: bool,
-    /// The head when the walk began: retractions up to it need not be sent in a walk from nothing.
+    /// The head when the transfer began: in a transfer from an empty set, retractions up to it need not be sent.
     sound: u64,
     answered: bool,
 }
@@ -38,11 +38,11 @@ struct LinkState {
     counts: [usize; 3],
     /// Sets that may have something to send.
     ready: BTreeSet<Set>,
-    /// The set that was last sent, so that the others get their turn.
+    /// The set that was sent last, so that the others have their turn.
     last: Option<Set>,
 }
 
-/// What all neighbours are subscribed to.
+/// The subscriptions of all neighbours.
 #[derive(Debug, Default)]
 pub struct Subscribers {
     links: BTreeMap<LinkId, LinkState>,
@@ -59,7 +59,7 @@ impl Subscribers {
         }
     }
 
-    /// The neighbour wants a set after `seq` of that incarnation. Past the bound it gets none: false.
+    /// The neighbour subscribes to a set after `seq` of that incarnation. False if it has too many subscriptions.
     pub fn on_subscribe(
         &mut self,
         link: LinkId,
@@ -88,7 +88,7 @@ impl Subscribers {
         true
     }
 
-    /// The neighbour wants no more of it.
+    /// The neighbour ends a subscription.
     pub fn on_unsubscribe(&mut self, link: LinkId, set: &Set) {
         if let Some(state) = self.links.get_mut(&link) {
             if state.sets.remove(set).is_some()
@@ -110,7 +110,7 @@ impl Subscribers {
         }
     }
 
-    /// The link is gone: gives the sets that it had.
+    /// The link is gone: returns its sets.
     pub fn on_link_down(&mut self, link: LinkId) -> Vec<Set> {
         let Some(state) = self.links.remove(&link) else {
             return Vec::new();
@@ -122,7 +122,7 @@ impl Subscribers {
         sets
     }
 
-    /// A set moved on.
+    /// A set changed.
     pub fn on_advance(&mut self, set: &Set) {
         for link in self.by_set.get(set).into_iter().flatten() {
             if let Some(state) = self.links.get_mut(link) {
@@ -131,48 +131,48 @@ impl Subscribers {
         }
     }
 
-    /// Whether anybody takes this set from this hub.
+    /// Whether any neighbour subscribes to this set.
     pub fn has_children(&self, set: &Set) -> bool {
         self.by_set.contains_key(set)
     }
 
-    /// Whether anybody takes single networks of this hub.
+    /// Whether any neighbour subscribes to single networks of this hub.
     pub fn has_followers_of(&self, hub: &HubId) -> bool {
         self.sets_of(hub).any(|set| set.scope.network().is_some())
     }
 
-    /// The sets of this hub that neighbours take.
+    /// The sets of this hub to which any neighbour subscribes.
     pub fn sets_of(&self, hub: &HubId) -> impl Iterator<Item = &Set> {
         let hub = *hub;
         let sets = self.by_set.range(Set::all(hub)..).map(|(set, _)| set);
         sets.take_while(move |set| set.hub == hub)
     }
 
-    /// Whether there may be something to send by this link.
+    /// Whether there may be a part to send on this link.
     pub fn has_pending(&self, link: LinkId) -> bool {
         self.links
             .get(&link)
             .is_some_and(|state| !state.ready.is_empty())
     }
 
-    /// The most hubs whose claims, or whose networks, one link takes.
+    /// The most hubs to whose claims, or to whose lines, one link subscribes.
     pub fn most_subscriptions(&self) -> usize {
         let whole = |state: &LinkState| state.counts[0].max(state.counts[1]);
         self.links.values().map(whole).max().unwrap_or(0)
     }
 
-    /// The most sets of single networks that one link follows.
+    /// The most sets of single networks to which one link subscribes.
     pub fn most_followed(&self) -> usize {
         let links = self.links.values().map(|state| state.counts[2]);
         links.max().unwrap_or(0)
     }
 
-    /// The links that take a set from this hub.
+    /// The links that subscribe to a set.
     pub fn children(&self, set: &Set) -> impl Iterator<Item = LinkId> + '_ {
         self.by_set.get(set).into_iter().flatten().copied()
     }
 
-    /// The next part to send by this link, of at most about `budget` bytes; the origins take turns.
+    /// The next part to send on this link, of at most about `budget` bytes; the sets take turns.
     pub fn poll_delta(
         &mut self,
         directory: &Directory,
@@ -206,7 +206,7 @@ impl Subscribers {
     }
 }
 
-/// Which bound a subscription falls under.
+/// The bound that applies to a subscription.
 fn class(set: &Set) -> usize {
     match set.scope {
         Scope::All => 0,
@@ -275,7 +275,7 @@ fn next_part(
     })
 }
 
-/// An empty delta for a subscriber that has all there is, or more, and still waits for its first answer.
+/// An empty delta for a subscriber that already has everything, and still waits for its first answer.
 fn answer_empty(origin: HubId, subscriber: &mut Subscriber, head: u64) -> Option<Delta> {
     if subscriber.answered {
         return None;

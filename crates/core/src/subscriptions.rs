@@ -1,11 +1,12 @@
-//! The receiving half of the directory: which sets of other hubs this hub takes, and from which link.
+//! The receiving half of the directory: to which sets of other hubs this hub subscribes, and on which link.
 //!
 //! `narrowing` says which sets are wanted ([`Subscriptions::want`]). For every hub that can be reached, the next hop
-//! towards it is also the parent to subscribe at: one shortest-path run gives both, and each change crosses each hub
-//! once. When the route changes, the new parent is asked first, and the old one is left when the new one has answered,
-//! so that no change is lost in between. Parts of a delta are kept aside, per link and origin, until the last is here.
+//! towards it is also the parent at which to subscribe: one shortest-path run gives both, and each change crosses each
+//! hub once. Order rule: when the route changes, the new parent is asked first, and the subscription at the old one
+//! ends when the new one has answered, so that no change is lost in between. Parts of a delta are kept aside, per link
+//! and origin, until the last arrives.
 //!
-//! Knows nothing of timers; `core` tells it of routes, links and deltas, and takes the frames it wants sent.
+//! Knows nothing of timers; `core` reports routes, links and deltas, and collects the frames to send.
 
 use std::collections::BTreeMap;
 
@@ -19,14 +20,14 @@ use crate::frames::{Change, ControlFrame, Delta, Entry, Scope, Set};
 /// The most entries kept aside for all deltas together: 4 million changes, about 400 MB, of authenticated hubs.
 const MAX_STAGED: usize = 4_000_000;
 
-/// Where a set comes from.
+/// The source of a set.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Subscription {
     /// The parent that answers.
     current: Option<LinkId>,
-    /// The parent that has been asked and has not answered yet.
+    /// The parent that has been asked but has not answered yet.
     next: Option<LinkId>,
-    /// The incarnation that was asked for.
+    /// The incarnation for which it was asked.
     asked: Option<Incarnation>,
 }
 
@@ -35,7 +36,7 @@ struct StagedDelta {
     incarnation: Incarnation,
     from: u64,
     reset: bool,
-    /// The set was empty when the walk began: parts went straight into the directory.
+    /// The set was empty when the transfer began: parts went straight into the directory.
     direct: bool,
     to: u64,
     entries: Vec<Entry>,
@@ -43,16 +44,16 @@ struct StagedDelta {
     bytes: usize,
 }
 
-/// What a delta brought.
+/// The result of a delta.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Applied {
     /// Changes that were new.
     pub fresh: usize,
-    /// Changes that were here already.
+    /// Changes that were known already.
     pub repeated: usize,
-    /// The set moved on: subscribers of ours have something to get.
+    /// The set changed: our subscribers have to be sent something.
     pub advanced: bool,
-    /// It did not continue what is here, and was dropped.
+    /// It did not continue the set here, and was dropped.
     pub gap: bool,
     /// A set was received from its start.
     pub resync: bool,
@@ -61,9 +62,9 @@ pub struct Applied {
 /// All subscriptions of this hub.
 #[derive(Debug, Default)]
 pub struct Subscriptions {
-    /// The sets that are wanted, and where each comes from.
+    /// The wanted sets, with the source of each.
     sets: BTreeMap<Set, Subscription>,
-    /// The routes to hubs, and the incarnations that they lead to.
+    /// The routes to hubs, and the incarnations at their ends.
     ways: BTreeMap<HubId, (Incarnation, LinkId)>,
     staged: BTreeMap<(LinkId, Set), StagedDelta>,
     frames: Vec<(LinkId, ControlFrame)>,
@@ -82,7 +83,7 @@ impl Subscriptions {
         }
     }
 
-    /// Takes a set from now on, whenever there is a route to its hub.
+    /// Subscribes to a set from now on, whenever there is a route to its hub.
     pub fn want(&mut self, directory: &Directory, set: Set) {
         if self.sets.contains_key(&set) {
             return;
@@ -94,7 +95,7 @@ impl Subscriptions {
         }
     }
 
-    /// Stops taking a set. What is here of it stays.
+    /// Ends a subscription. The set stays as it is.
     pub fn unwant(&mut self, set: &Set) {
         self.let_go(set);
         self.sets.remove(set);
@@ -111,7 +112,7 @@ impl Subscriptions {
         sets.take_while(|set| set.hub == hub).cloned().collect()
     }
 
-    /// The route to `origin`, in this `incarnation`, is by `link` now.
+    /// The route to `origin`, in this `incarnation`, is on `link` now.
     pub fn on_route(
         &mut self,
         directory: &Directory,
@@ -169,8 +170,8 @@ impl Subscriptions {
         self.frames.push((link, begin(set, incarnation, seq)));
     }
 
-    /// `origin` has this `incarnation` now. What was asked of an earlier incarnation ends here, even if no route to the
-    /// later one is known yet: its claims are dropped, so nothing that continues them can follow.
+    /// `origin` has this `incarnation` now. Requests for an earlier incarnation end here, even if there is no route to
+    /// the later one yet: its claims are dropped, so no delta can continue them.
     pub fn on_incarnation(&mut self, origin: HubId, incarnation: Incarnation) {
         for set in self.wanted_of(origin) {
             let asked = self
@@ -183,7 +184,7 @@ impl Subscriptions {
         }
     }
 
-    /// There is no route to `origin` now. What is here of it stays, and its sets are still wanted.
+    /// There is no route to `origin` now. Its claims stay, and its sets are still wanted.
     pub fn on_route_lost(&mut self, origin: HubId) {
         self.ways.remove(&origin);
         for set in self.wanted_of(origin) {
@@ -191,7 +192,7 @@ impl Subscriptions {
         }
     }
 
-    /// Takes no more of a set for the time being.
+    /// Pauses a subscription.
     fn let_go(&mut self, set: &Set) {
         let Some(subscription) = self.sets.get_mut(set).map(std::mem::take) else {
             return;
@@ -205,7 +206,7 @@ impl Subscriptions {
         }
     }
 
-    /// The link is gone, and with it the subscriptions by it.
+    /// The link is gone, and with it the subscriptions on it.
     pub fn on_link_down(&mut self, link: LinkId) {
         for subscription in self.sets.values_mut() {
             subscription.current = subscription.current.filter(|current| *current != link);
@@ -221,7 +222,7 @@ impl Subscriptions {
         std::mem::take(&mut self.frames)
     }
 
-    /// The link that `origin`'s claims come by.
+    /// The link on which `origin`'s claims arrive.
     pub fn parent(&self, origin: &HubId) -> Option<LinkId> {
         let subscription = self.sets.get(&Set::all(*origin));
         let subscription = subscription.or_else(|| self.sets.get(&Set::networks(*origin)))?;
@@ -249,12 +250,12 @@ impl Subscriptions {
         })
     }
 
-    /// Whether this part belongs to another incarnation than the one asked for, or answers an earlier subscription by
+    /// Whether this part belongs to another incarnation than the one asked for, or answers an earlier subscription on
     /// the same link, and was on its way when that ended.
     ///
-    /// A later incarnation counts only once the hub's link record tells of it: the hub may have died before it sent
-    /// one, and its next incarnation be lower. The answer to the present subscription starts from nothing, or no later
-    /// than at what is here.
+    /// A later incarnation counts only once the hub's link record has it: the hub may have died before it sent one, and
+    /// its next incarnation may be lower. The answer to the present subscription starts from an empty set, or no later
+    /// than at the set here.
     fn is_unasked(&self, directory: &Directory, link: LinkId, set: &Set, delta: &Delta) -> bool {
         let Some(subscription) = self.sets.get(set) else {
             return true;
@@ -273,7 +274,8 @@ impl Subscriptions {
         subscription.next == Some(link) && !answers
     }
 
-    /// Takes a part in; with the last part, applies the whole. `me` authors its own set and takes none.
+    /// Handles a part; with the last part, applies the whole delta. `me` is the author of its own set and receives
+    /// none.
     pub fn handle_delta(
         &mut self,
         now: Moment,
@@ -310,7 +312,7 @@ impl Subscriptions {
         applied
     }
 
-    /// Whether a whole set is not as far yet as the single networks of it that are here: it waits until it is.
+    /// Whether a whole set is still behind the sets of its single networks that are here: then it waits.
     fn is_behind(&self, directory: &Directory, set: &Set, delta: &Delta) -> bool {
         set.scope == Scope::All
             && directory
@@ -319,7 +321,7 @@ impl Subscriptions {
             && !self.mutants.widened_from_behind()
     }
 
-    /// What came did not continue what is here: a fault, mended by asking for what is missing.
+    /// The delta did not continue the set here: a fault. Asks for the missing changes.
     fn ask_again(&mut self, directory: &Directory, link: LinkId, set: &Set) {
         let Some(incarnation) = self
             .sets
@@ -337,7 +339,7 @@ impl Subscriptions {
         self.staged.values().map(|part| part.bytes).sum()
     }
 
-    /// Whether more is kept aside than may be.
+    /// Whether more bytes are kept aside than allowed.
     fn is_over_full(&self) -> bool {
         let staged = self.staged.values();
         let entries: usize = staged.map(|part| part.entries.len()).sum();
@@ -462,8 +464,8 @@ fn cursor(here: Option<OriginState>, incarnation: Incarnation) -> u64 {
     }
 }
 
-/// A set that starts from nothing goes straight into the directory, where it stays out of sight until whole:
-/// no second copy of a million claims is kept aside.
+/// The parts of a set that starts empty go straight into the directory, where the set stays hidden until it is
+/// complete. So there is no second copy of a million claims.
 fn takes_directly(directory: &mut Directory, set: &Set, delta: &Delta) -> bool {
     match directory.set_state(set) {
         Some(here) if here.incarnation == delta.incarnation && here.complete => return false,
@@ -475,7 +477,7 @@ fn takes_directly(directory: &mut Directory, set: &Set, delta: &Delta) -> bool {
     true
 }
 
-/// Whether a whole set will replace the single networks of it that are here.
+/// Whether a whole set will replace the sets of its single networks that are here.
 fn replaces_parts(directory: &Directory, set: &Set, incarnation: Incarnation) -> bool {
     set.scope == Scope::All && directory.parts_head(&set.hub, incarnation).is_some()
 }

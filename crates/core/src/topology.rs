@@ -1,24 +1,24 @@
 //! Which hubs are in the mesh, and the route to each: link-state routing.
 //!
 //! Owns the newest link record of every hub, this hub's own record and incarnation, the routes that follow, and per
-//! link the set of records still to be sent. Knows nothing of sockets, of peers, or of which of several links
-//! with a neighbour is chosen. The core tells it of neighbours and of what came by the links; it answers with
-//! events, frames per link, and routes.
+//! link the set of records still to be sent. Knows nothing of sockets, of peers, or of the choice between several links
+//! with a neighbour. The core reports neighbours and the frames for this part; it answers with events, frames per link,
+//! and routes.
 //!
 //! Promises:
-//! - Of each hub only the newest record is held, by (incarnation, number). A newer one goes on by every link but the
-//!   one that it came by, as a record or as word of it. An older one is answered with the held record, and word of a
-//!   newer one with a request.
-//! - A record of our own that cuts a hub off, or lists the only way to one, is made at once if the last record is old
-//!   enough, otherwise as soon as it is; changes that can wait go out once no more of their kind come up.
-//! - A link is listed once its other end has spoken by it.
-//! - A hub is reachable if a path of links leads to it that both ends list, each in its newest record.
-//! - Of paths of equal cost the one with fewer hops is taken, then the one by the lowest neighbour id; so the
-//!   same records give the same routes.
-//! - A hub that is unreachable for `forget_after` is forgotten. Its incarnation is remembered for as long again: a
-//!   record of an earlier one is not taken in meanwhile. An incarnation too far above the known one of its hub is never
-//!   taken in.
-//! - Nothing grows with what others send beyond `max_hubs` records and as many questions, `max_past_incarnations`
+//! - Of each hub only the newest record is kept, by (incarnation, number). A newer one is sent on over every link
+//!   except the one on which it arrived: the record itself, or an announcement of its number. An older one is answered
+//!   with the kept record, an announcement of a newer one with a request.
+//! - A record of our own that cuts a hub off, or lists the only link to one, is made at once if the last record is old
+//!   enough, otherwise as soon as it is. Changes that can wait are sent once no more of their kind happen.
+//! - A link is listed once a frame of its other end has arrived on it.
+//! - A hub is reachable if there is a path to it of links that both ends list, each in its newest record.
+//! - Of paths of equal cost the one with fewer hops is chosen, then the one by the lowest neighbour id. So the same
+//!   records give the same routes.
+//! - A hub that is unreachable for `forget_after` is forgotten. Its incarnation is remembered for as long again:
+//!   meanwhile a record of an earlier one is not accepted. An incarnation too far above the known one of its hub is
+//!   never accepted.
+//! - Memory is bounded, whatever others send: `max_hubs` records and as many questions, `max_past_incarnations`
 //!   incarnations, and a few sets of these for each link.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -57,7 +57,7 @@ mod spf;
 #[cfg(test)]
 mod tests;
 
-/// The link-state database and what follows from it.
+/// The link-state database and the results computed from it.
 #[derive(Debug)]
 pub struct Topology {
     me: HubId,
@@ -66,7 +66,7 @@ pub struct Topology {
     neighbours: BTreeMap<HubId, Neighbour>,
     records: BTreeMap<HubId, Stored>,
     past_incarnations: PastIncarnations,
-    /// Links whose other end does not ask for records that it hears of.
+    /// Links whose other end does not ask for announced records.
     flooded: BTreeSet<LinkId>,
     record_queues: BTreeMap<LinkId, RecordQueue>,
     pulls: Pulls,
@@ -75,7 +75,7 @@ pub struct Topology {
     start: Start,
     root: Root,
     graph: Graph,
-    /// Hubs came or went since the graph was built.
+    /// Hubs were added or removed since the graph was built.
     graph_stale: bool,
     spf_last: Option<Moment>,
     spf_due: Option<Moment>,
@@ -84,18 +84,18 @@ pub struct Topology {
     refused: u64,
     /// A record was refused for lack of space, and not asked for again.
     turned_away: bool,
-    /// When others were last asked for what had been refused.
+    /// When other hubs were last asked for refused records.
     asked_again: Option<Moment>,
     tally: TopologyTally,
-    /// Whether this hub asks for interest; none if it does not know of it.
+    /// Whether this hub asks for interest; `None` if it does not know of it.
     asks_for_interest: Option<bool>,
     events: VecDeque<TopologyEvent>,
 }
 
-/// What the topology did since it began, for figures.
+/// Counters of the topology since its start, for figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TopologyTally {
-    /// Records of others that were newer than what was held.
+    /// Records of others that were newer than the known one.
     pub fresh: u64,
     /// Records of this hub's own.
     pub originated: u64,
@@ -106,10 +106,11 @@ pub struct TopologyTally {
 }
 
 impl Topology {
-    /// Links that spoke to us without being a neighbour's active link: past this many the oldest is dropped.
+    /// Links on which frames arrived but that are not a neighbour's active link: if there are more, the oldest is
+    /// dropped.
     const MAX_STRAYS: usize = 64;
 
-    /// A hub without links. Its first record, which lists none, is there already.
+    /// A hub without links. It already has its first record, which lists none.
     pub fn new(me: HubId, incarnation: Incarnation, mut config: TopologyConfig) -> Self {
         let graph = Graph::new(config.mutants);
         config
@@ -156,7 +157,7 @@ impl Topology {
         topology
     }
 
-    /// This hub is shutting down, and its record is to say so.
+    /// This hub is shutting down; its record has to say so.
     pub fn set_draining(&mut self, now: Moment) {
         self.own.draining = true;
         self.want_record(now);
@@ -194,7 +195,7 @@ impl Topology {
         }
     }
 
-    /// Records that came by `link`.
+    /// Records arrived on `link`.
     pub fn handle_records(&mut self, now: Moment, link: LinkId, records: Vec<LinkRecord>) {
         self.expire_past_incarnations(now);
         self.on_told(link);
@@ -213,7 +214,7 @@ impl Topology {
         self.run_due_spf(now);
     }
 
-    /// Records of these versions came by a link whose other end is at this reach.
+    /// Records of these versions arrived on a link whose other end is at this reach.
     pub fn note_tellers(&mut self, said: &[(HubId, (Incarnation, u64))], reach: Reach) {
         for (hub, version) in said {
             if let Some(stored) = self.records.get_mut(hub)
@@ -226,12 +227,12 @@ impl Topology {
         }
     }
 
-    /// The cost of the path to a hub, by the last run; none if no path leads there.
+    /// The cost of the path to a hub, by the last run; `None` if there is no path.
     pub fn path_cost(&self, hub: HubId) -> Option<u32> {
         self.records.get(&hub)?.path_cost
     }
 
-    /// The reach of the nearest hub that told us of this hub's present addresses.
+    /// The reach of the nearest hub that sent us this hub's present addresses.
     pub fn told_by(&self, hub: HubId) -> Reach {
         let told_by = self.records.get(&hub).and_then(|stored| stored.told_by);
         told_by.unwrap_or(Reach::Global)
@@ -244,8 +245,8 @@ impl Topology {
         }
     }
 
-    /// Whether a hub can have this incarnation, as far as is known of its past ones. Otherwise one made-up incarnation at
-    /// the highest epoch would keep the hub out for good, because nothing is above it.
+    /// Whether a hub can have this incarnation, as far as its past ones are known. Otherwise one made-up incarnation
+    /// with the highest epoch would keep the hub out for ever, because none is above it.
     pub fn is_plausible(&self, hub: HubId, incarnation: Incarnation) -> bool {
         let known = match hub == self.me {
             true => self.own.incarnation.epoch,
@@ -255,7 +256,7 @@ impl Topology {
         near || self.config.mutants.any_epoch_believed()
     }
 
-    /// The clash with another hub of our id is over, as far as we know: we may rise again.
+    /// The clash with another hub of our id is over, as far as we know: the epoch may be raised again.
     pub fn forget_clash(&mut self) {
         self.own.forget_clash();
     }
@@ -270,7 +271,7 @@ impl Topology {
         }
     }
 
-    /// The next frame of topology for this link, of about `max_bytes` at most but never less than one entry.
+    /// The next frame of topology for this link, of about `max_bytes` at most but with at least one entry.
     pub fn poll_transmit(&mut self, link: LinkId, max_bytes: usize) -> Option<ControlFrame> {
         let summary = self.record_queues.get_mut(&link)?.next_summary();
         if let Some((wants_all, compare)) = summary {
@@ -308,15 +309,15 @@ impl Topology {
         (!words.is_empty()).then_some(ControlFrame::Announce(words))
     }
 
-    /// Whether there is something to say on this link.
+    /// Whether there is a frame for this link.
     pub fn has_pending(&self, link: LinkId) -> bool {
         self.record_queues
             .get(&link)
             .is_some_and(RecordQueue::has_pending)
     }
 
-    /// Does what is due: makes our record, sends word of records, asks again, compares, runs the shortest paths, and
-    /// forgets what is too old.
+    /// Does everything that is due: makes our record, announces records, asks again, compares, computes the shortest
+    /// paths, and forgets old records.
     pub fn handle_timeout(&mut self, now: Moment) {
         self.make_due_record(now);
         self.give_due_words(now);
@@ -343,7 +344,7 @@ impl Topology {
         .min()
     }
 
-    /// The next thing that changed.
+    /// The next event.
     pub fn poll_event(&mut self) -> Option<TopologyEvent> {
         self.events.pop_front()
     }
@@ -353,12 +354,12 @@ impl Topology {
         Arc::clone(&self.routes)
     }
 
-    /// The link to send to this hub by; also the link to its parent in the tree of what this hub authors.
+    /// The link on which to send to this hub; also the link to its parent in the tree of its claims and records.
     pub fn next_hop(&self, hub: HubId) -> Option<LinkId> {
         self.routes.by_hub.get(&hub).map(|route| route.hop.link)
     }
 
-    /// The newest record of this hub (also our own).
+    /// The newest record of this hub (also of this hub itself).
     pub fn record(&self, hub: HubId) -> Option<&LinkRecord> {
         self.records.get(&hub).map(|stored| &stored.record)
     }
@@ -368,7 +369,7 @@ impl Topology {
         self.records.values().map(|stored| &stored.record)
     }
 
-    /// The highest incarnation of this hub that a record told of, also after the record was forgotten.
+    /// The highest incarnation of this hub that a record had, even if the record was forgotten.
     pub fn known(&self, hub: HubId) -> Option<Incarnation> {
         match self.records.get(&hub) {
             Some(stored) => Some(stored.record.incarnation),
@@ -381,7 +382,7 @@ impl Topology {
         self.past_incarnations.len()
     }
 
-    /// Whether a path leads to this hub. True of ourselves.
+    /// Whether there is a path to this hub. True of this hub itself.
     pub fn is_reachable(&self, hub: HubId) -> bool {
         hub == self.me || self.routes.by_hub.contains_key(&hub)
     }
@@ -391,12 +392,12 @@ impl Topology {
         self.own.incarnation
     }
 
-    /// What was done so far.
+    /// The counters.
     pub fn tally(&self) -> TopologyTally {
         self.tally
     }
 
-    /// How many records, words and digests were refused as malformed, or for lack of space.
+    /// How many records, announcements and digests were refused as malformed, or because there was no space.
     pub fn refused(&self) -> u64 {
         self.refused
     }

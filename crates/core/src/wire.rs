@@ -1,12 +1,12 @@
 //! The bytes of the frames between hubs.
 //!
-//! Owns: every layout below, and the bounds of what is read. Knows nothing of links, of routes or of what a
-//! frame is for. Callers: the core encodes and decodes control messages with one [`Encoder`] and one
-//! [`Decoder`] per link; the data path writes signals straight to a link with [`encode_data`].
+//! Owns every layout below, and the bounds of decoding. Knows nothing of links, of routes or of the purpose of a frame.
+//! Callers: the core encodes and decodes control messages with one [`Encoder`] and one [`Decoder`] per link; the data
+//! path writes signals straight to a link with [`encode_data`].
 //!
-//! Invariants: no byte sequence makes a decoder panic; what a decoder allocates is bounded by a constant times
-//! the length of the message, whatever counts and lengths the message claims; an encoder and the decoder at
-//! the other end, fed with the same messages in the same order, hold the same dictionary.
+//! Invariants: no byte sequence makes a decoder panic. The memory that a decoder allocates is at most a constant times
+//! the length of the message, whatever counts and lengths the message has. An encoder, and the decoder at the other
+//! end, have the same dictionary after the same messages in the same order.
 //!
 //! # Messages
 //!
@@ -40,8 +40,8 @@
 //! peer          0 | 20 bytes (40 lower-case hex digits, packed), or length 1..=128 | UTF-8
 //! ```
 //!
-//! Every data frame begins with a head, also those of later versions. A hub on the way reads no more than that, and
-//! passes the frame on as it came. Its destination skips one of an unknown kind.
+//! Every data frame begins with a head, also those of later versions. A hub on the way reads only that, and forwards
+//! the frame unchanged. Its destination skips a frame of an unknown kind.
 //!
 //! # Control (with a dictionary per link and direction)
 //!
@@ -124,9 +124,9 @@ pub const FRAME_OVERHEAD: usize = 80;
 /// The most that a line of a digest takes.
 pub const DIGEST_ENTRY_SIZE: usize = 1 + 20 + 10 + 8 + 10;
 
-/// The longest payload of a signal between hubs, and the longest data of a claim: the most that `MAX_ANNOUNCE_BYTES`
-/// can be. A longer one would make the message too long in which it is passed on. If `MAX_MESSAGE_BYTES` is above it, a
-/// longer signal reaches only peers of its own hub.
+/// The longest payload of a signal between hubs, and the longest data of a claim: the highest value of
+/// `MAX_ANNOUNCE_BYTES`. A longer one would make the message too long in which it is forwarded. If `MAX_MESSAGE_BYTES`
+/// is higher, a longer signal reaches only peers of its own hub.
 pub const MAX_PAYLOAD: usize = 1024 * 1024;
 
 /// Kinds of frames. Those with [`DATA_BIT`] belong to the data class.
@@ -152,8 +152,8 @@ mod kind {
 
 const DATA_BIT: u8 = 0x40;
 
-/// Why a message could not be read. It is always the sender's fault. The link has to be closed, because the dictionary
-/// may have taken in a part of the message.
+/// Why a message could not be decoded. It is always the sender's fault. The link has to be closed, because a part of
+/// the message may already be in the dictionary.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum WireError {
     /// A field or a frame goes past the end.
@@ -165,7 +165,7 @@ pub enum WireError {
     /// A varint has more than 64 bits.
     #[error("a number has more than 64 bits")]
     Overlong,
-    /// A number is above what its field can hold.
+    /// A number is too high for its field.
     #[error("a number is out of its range")]
     OutOfRange,
     /// A text is not UTF-8, or an identifier has a forbidden length.
@@ -174,7 +174,7 @@ pub enum WireError {
     /// A slot or an incarnation that was never named.
     #[error("a reference to something that was never named")]
     BadReference,
-    /// A list is longer than it may be.
+    /// A list is too long.
     #[error("a list or a text is longer than it may be")]
     TooLong,
     /// Neighbours out of order, or twice.
@@ -202,7 +202,7 @@ fn next_frame<'a>(reader: &mut Reader<'a>) -> Result<(u8, &'a [u8]), WireError> 
     Ok((kind, reader.take(length)?))
 }
 
-/// Puts the length and the kind in front of what was written to `out` since `start`. `trailing` bytes of the
+/// Inserts the length and the kind before the bytes that were written to `out` since `start`. `trailing` bytes of the
 /// body are still to be written.
 fn close_frame(out: &mut bytes::BytesMut, start: usize, kind: u8, trailing: usize) {
     let written = out.len() - start;

@@ -1,4 +1,4 @@
-//! What is said of bans: which the mesh keeps, and does not look into.
+//! The data of bans. The mesh stores them, and does not interpret [`Ban::about`].
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ pub const MAX_BAN_MS: u64 = 366 * 24 * 60 * 60 * 1_000;
 pub struct BanId(pub [u8; 20]);
 
 impl BanId {
-    /// The id that a claim which holds it goes by.
+    /// The id of a claim that holds this ban.
     pub fn peer(self) -> PeerId {
         PeerId::Hex(self.0)
     }
@@ -27,9 +27,9 @@ impl BanId {
 pub struct Ban {
     /// Its number.
     pub id: BanId,
-    /// Until when it counts, as Unix time in milliseconds.
+    /// When it ends, as Unix time in milliseconds.
     pub until_ms: u64,
-    /// An operator lifted it: it counts no more, and is remembered so that it does not come back.
+    /// An operator lifted it: it no longer counts, and is kept so that it does not come back.
     pub lifted: bool,
     /// Who is banned and why, in the hub's own words.
     pub about: Bytes,
@@ -43,13 +43,13 @@ struct Data {
 }
 
 impl Ban {
-    /// The ban in a claim of [`BANS`], if it is one that an honest hub could have made at this time.
+    /// The ban in the data of a claim in [`BANS`], if an honest hub could have made it at this time.
     pub fn read(peer: &PeerId, data: &[u8], wall_ms: u64) -> Option<Self> {
         let PeerId::Hex(id) = peer else {
             return None;
         };
         let data: Data = postcard::from_bytes(data).ok()?;
-        // Clocks may differ by as much again.
+        // Clocks may differ, so twice the longest time is accepted.
         let last = wall_ms.saturating_add(2 * MAX_BAN_MS);
         let is_honest = data.about.len() <= MAX_BAN_BYTES && data.until_ms <= last;
         is_honest.then(|| Ban {
@@ -60,24 +60,24 @@ impl Ban {
         })
     }
 
-    /// The data of a claim that holds it.
+    /// The data of a claim that holds this ban.
     pub fn write(&self) -> Bytes {
         let data = Data {
             until_ms: self.until_ms,
             lifted: self.lifted,
             about: self.about.to_vec(),
         };
-        // Writing to memory fails for nothing that has a length.
+        // Writing to memory cannot fail for these types.
         postcard::to_allocvec(&data).unwrap_or_default().into()
     }
 }
 
-/// The network that the claims of bans are in.
+/// The network for the claims of bans.
 pub fn bans_network() -> NetworkKey {
     NetworkKey::from_wire(BANS).unwrap_or_else(|_| unreachable!("it is a letter and a name"))
 }
 
-/// There are as many bans as there may be.
+/// The hub has its maximum of bans.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("as many bans stand as MAX_BANS allows")]
 pub struct BansFull;

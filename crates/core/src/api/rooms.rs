@@ -1,4 +1,4 @@
-//! What hubs and dialects say of rooms.
+//! The data of rooms.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -13,19 +13,19 @@ pub fn record_id() -> PeerId {
     PeerId::Text(RECORD.into())
 }
 
-/// What a client that joins a room wants of it.
+/// A joining client's request about its room.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RoomAsk {
-    /// The room must be new, and this is kept of it.
+    /// The room must be new; this is stored with it.
     Create(Bytes),
     /// The room must exist.
     Enter,
 }
 
-/// What is kept of a room, the same on all hubs.
+/// The record of a room, the same on all hubs.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RoomRecord {
-    /// When it was created. Together with the hub this tells two rooms of one name apart.
+    /// When it was created. Together with the hub, this distinguishes two rooms of one name.
     pub created: Hlc,
     /// The hub where it was created.
     pub by: HubId,
@@ -33,29 +33,29 @@ pub struct RoomRecord {
     pub creator: String,
     /// When its last member left, or when it was created, as Unix time in milliseconds.
     pub left_ms: u64,
-    /// What its dialect keeps.
+    /// The data that its dialect stores.
     pub about: Vec<u8>,
 }
 
 impl RoomRecord {
-    /// The record in a claim's data, if it is one.
+    /// The record in the data of a claim; `None` if there is none.
     pub fn read(data: &[u8]) -> Option<Self> {
         postcard::from_bytes(data).ok()
     }
 
-    /// The data of a claim that holds it.
+    /// The data of a claim that holds this record.
     pub fn write(&self) -> Bytes {
-        // Writing to memory fails for nothing that has a length.
+        // Writing to memory cannot fail for these types.
         postcard::to_allocvec(self).unwrap_or_default().into()
     }
 
-    /// What tells it from another room of the same name. Of two rooms the one with the lower birth counts.
+    /// The identity of the room among rooms of one name. Of two rooms, the one with the lower birth counts.
     pub fn birth(&self) -> (Hlc, HubId) {
         (self.created, self.by)
     }
 }
 
-/// A claim as the rule for rooms sees it.
+/// The data of a claim on which the rules for rooms depend.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RoomClaim {
     /// The claiming hub.
@@ -66,7 +66,7 @@ pub struct RoomClaim {
     pub hlc: Hlc,
     /// Its peer.
     pub peer: PeerId,
-    /// What it shows.
+    /// The data that it shows.
     pub data: Option<Bytes>,
 }
 
@@ -77,10 +77,10 @@ impl RoomClaim {
     }
 }
 
-/// A room as it is seen from one hub.
+/// A room, as one hub sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Room {
-    /// What is kept of it.
+    /// Its record.
     pub record: RoomRecord,
     /// Its members, the longest present first: the first is the host.
     pub members: Vec<RoomClaim>,

@@ -1,8 +1,8 @@
-//! The joins that wait for a verdict, and how many may.
+//! The joins that wait for a verdict, bounded.
 //!
 //! Their number is bounded in total, for each id and for each address. When no more may wait for an id, the address
-//! that has the most of them loses its latest to a newcomer from elsewhere: nobody keeps others out by asking often.
-//! Decides nothing else.
+//! that has the most of them loses its latest join to a newcomer from elsewhere, so that no address can keep others out
+//! by asking often. Decides nothing else.
 //!
 //! Invariants: a join waits once; the indices name exactly those that wait.
 
@@ -15,11 +15,11 @@ use super::super::exchange::Found;
 use super::super::ids::{ClaimNo, Moment, NetworkKey, PeerId};
 use crate::reach::AddressGroup;
 
-/// The most that wait at once: 100,000, about 40 MB.
+/// The most joins that wait at once: 100,000, about 40 MB.
 const MAX_PENDING: usize = 100_000;
-/// The most of them that want one id.
+/// The most joins that wait for one id.
 pub(super) const MAX_FOR_ID: usize = 16;
-/// The most of them that come from one address.
+/// The most joins that wait from one address.
 const MAX_OF_ADDRESS: usize = 1_024;
 
 /// A contested id, with its network.
@@ -31,16 +31,16 @@ pub(super) struct Contender {
     pub(super) join: Join,
     /// The refusal that it gets if it does not get the id.
     pub(super) refusal: JoinRefusal,
-    /// How often it was contested anew because the holder changed meanwhile.
+    /// How often it was contested again because the holder changed meanwhile.
     pub(super) tries: u8,
 }
 
-/// What a join waits for.
+/// The event for which a join waits.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Stage {
     /// A verdict on this holder.
     Against(Found),
-    /// A sign of life of its own client: this holder was found to be dead or gone, or there was none.
+    /// A sign of life of its own client: the holder was found to be dead or gone, or there was none.
     Proving(Option<Found>),
 }
 
@@ -76,7 +76,7 @@ impl PendingJoins {
         self.all.insert(token, pending);
     }
 
-    /// Takes a join out.
+    /// Removes a join.
     pub(super) fn remove(&mut self, token: u64) -> Option<Pending> {
         let pending = self.all.remove(&token)?;
         let join = &pending.contender.join;
@@ -97,7 +97,7 @@ impl PendingJoins {
         Some(pending)
     }
 
-    /// What the join with this token waits for.
+    /// The event for which the join with this token waits.
     pub(super) fn stage(&self, token: u64) -> Option<Stage> {
         Some(self.all.get(&token)?.stage)
     }
@@ -113,18 +113,18 @@ impl PendingJoins {
         Some(&mut pending.contender.join)
     }
 
-    /// Whether anybody waits for an id in this network.
+    /// Whether a join waits for an id in this network.
     pub(super) fn wants(&self, network: &NetworkKey) -> bool {
         self.by_id.keys().any(|(wanted, _)| wanted == network)
     }
 
-    /// Whether another join waits for the id that this one wants.
+    /// Whether a join already waits for the id that this join asks for.
     pub(super) fn contains_rival_of(&self, join: &Join) -> bool {
-        // Nearly no id is contested, and then no key is built.
+        // Almost no id is contested; then no key is built.
         !self.by_id.is_empty() && self.by_id.contains_key(&id_of(join))
     }
 
-    /// Makes space for one more join. Gives back the join that had to give way, if any.
+    /// Makes space for one more join. Returns the join that was dropped for it, if any.
     pub(super) fn make_space(&mut self, join: &Join) -> Result<Option<Pending>, TooManyContests> {
         let own = self.by_address.get(&join.address).copied().unwrap_or(0);
         if self.all.len() >= MAX_PENDING || own >= MAX_OF_ADDRESS {
@@ -138,7 +138,7 @@ impl PendingJoins {
             let theirs = rivals.iter().filter(|rival| self.address(rival) == from);
             theirs.count()
         };
-        // Of equals, the latest.
+        // Of addresses with equally many joins, the latest join.
         let loudest = rivals.iter().max_by_key(|rival| count(self.address(rival)));
         let fair = count(Some(join.address)) + 1;
         let loudest = loudest.filter(|rival| count(self.address(rival)) > fair);
@@ -152,7 +152,7 @@ impl PendingJoins {
         Some(self.all.get(token)?.contender.join.address)
     }
 
-    /// The next one whose deadline has passed.
+    /// The next join whose deadline has passed.
     pub(super) fn next_overdue(&self, now: Moment) -> Option<u64> {
         let (token, pending) = self.all.first_key_value()?;
         (pending.deadline <= now).then_some(*token)
@@ -163,13 +163,13 @@ impl PendingJoins {
         self.all.values().next().map(|pending| pending.deadline)
     }
 
-    /// How many wait.
+    /// The number of waiting joins.
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }
 }
 
-/// What this join wants.
+/// The contested id of this join.
 pub(super) fn id_of(join: &Join) -> ContestedId {
     (join.network.clone(), join.peer.clone())
 }

@@ -1,8 +1,8 @@
-//! Whether the holders of contested ids are alive.
+//! Finds out whether the holders of contested ids are alive.
 //!
-//! However many want an id, its holder is asked once: whoever comes while the question is open waits for the same
-//! answer, and for a moment after a holder has shown itself alive nobody asks it again. So what a holder is asked costs
-//! it the same, however often strangers name its id. Holds what waits for an answer and knows nothing of ids.
+//! A holder is asked once, however many newcomers want its id: newcomers that come while the question is open wait for
+//! the same answer. For a moment after a sign of life, the holder is not asked again. So the questions cost the holder
+//! the same, however often strangers name its id. Keeps the open questions, and knows nothing of ids.
 //!
 //! Invariants: one question is open for each claim; each asker gets one answer.
 
@@ -15,11 +15,11 @@ use super::super::ids::{ClaimNo, HubId, Moment};
 
 /// For how long after a sign of life a holder is taken to be alive.
 const FRESH: Duration = Duration::from_secs(1);
-/// The most contests of one other hub that wait for the same answer: twice as many as a hub lets newcomers contest one
-/// id, because it withdraws contests without saying so.
+/// The most contests of one other hub that wait for the same answer: twice the number of newcomers that a hub lets
+/// contest one id, because it withdraws contests without a message.
 pub(super) const MAX_ASKERS_OF_HUB: usize = 32;
 
-/// One that waits for an answer.
+/// A join or contest that waits for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asker {
     /// A join of this hub's own, by its token.
@@ -28,14 +28,14 @@ pub(super) enum Asker {
     Hub { hub: HubId, token: u64 },
 }
 
-/// What became of a question.
+/// The result of asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// The claim's peer is to be probed, under this token.
+    /// The claim's peer has to be probed, under this token.
     Probe(u64),
-    /// It is being probed.
+    /// The peer is already being probed.
     Joined,
-    /// It has shown itself alive just now.
+    /// The peer has shown a sign of life just now.
     Alive,
     /// The asker's hub has asked too often.
     TooMany,
@@ -69,7 +69,7 @@ impl Probes {
         }
     }
 
-    /// A hub asks about a holder. `token` is a new one, higher than all before.
+    /// A join or contest asks about a holder. `token` is a new one, higher than all before.
     pub(super) fn ask(&mut self, now: Moment, claim: ClaimNo, asker: Asker, token: u64) -> Asked {
         if self.alive.get(&claim).is_some_and(|at| now - *at < FRESH) {
             return Asked::Alive;
@@ -88,8 +88,8 @@ impl Probes {
         Asked::Probe(token)
     }
 
-    /// The question with this token has its answer. A holder that is alive need not say so again for a moment; of a
-    /// newcomer, which holds nothing yet, that is not remembered.
+    /// The question with this token has its answer. A living holder is not asked again for a moment. A newcomer, which
+    /// holds nothing yet, gets no such pause.
     pub(super) fn answer(&mut self, now: Moment, token: u64, alive: bool) -> Option<Probe> {
         let probe = self.open.remove(&token)?;
         self.by_claim.remove(&probe.claim);
@@ -99,19 +99,19 @@ impl Probes {
         Some(probe)
     }
 
-    /// A newcomer holds the id from now on: that it was alive before counts no longer.
+    /// A newcomer holds the id from now on: earlier signs of life no longer count.
     pub(super) fn on_claimed(&mut self, claim: ClaimNo) {
         self.alive.remove(&claim);
     }
 
-    /// The claim is no more; the question about it, if one was open.
+    /// The claim is over; returns the question about it, if one was open.
     pub(super) fn on_gone(&mut self, claim: ClaimNo) -> Option<Probe> {
         self.alive.remove(&claim);
         let token = self.by_claim.remove(&claim)?;
         self.open.remove(&token)
     }
 
-    /// The next question that has waited long enough.
+    /// The next question whose time is over.
     pub(super) fn next_overdue(&self, now: Moment) -> Option<u64> {
         // Deadlines rise with the tokens, since every wait is equally long.
         let (token, probe) = self.open.first_key_value()?;
@@ -123,7 +123,7 @@ impl Probes {
         self.alive.retain(|_, at| now - *at < FRESH);
     }
 
-    /// When a question next has waited long enough.
+    /// When the time of the next question is over.
     pub(super) fn poll_timeout(&self) -> Option<Moment> {
         self.open.values().next().map(|probe| probe.deadline)
     }

@@ -7,14 +7,14 @@ use super::super::ids::Moment;
 use super::super::rng::Rng;
 use super::DialConfig;
 
-/// Failures in a row, and the wait that they cost.
+/// Failures in a row, and the wait after them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Backoff {
     attempt: u32,
     next: Moment,
-    /// Asked for by the other end.
+    /// The other end asked for a pause.
     rest: Moment,
-    /// Asked for by the other end, which is full: for as long as it can be reached.
+    /// The other end is full and asked for a pause: it holds as long as that hub can be reached.
     full: Moment,
 }
 
@@ -35,12 +35,12 @@ impl Backoff {
         self.next.max(self.rests_until())
     }
 
-    /// When the other end may be dialled again, by what it asked for.
+    /// The end of the pause that the other end asked for.
     pub(super) fn rests_until(&self) -> Moment {
         self.rest.max(self.full)
     }
 
-    /// The bound of the next wait.
+    /// The ceiling of the next wait.
     pub(super) fn ceiling(&self, config: &DialConfig) -> Duration {
         let doubled = config
             .backoff_first
@@ -48,12 +48,12 @@ impl Backoff {
         doubled.min(config.backoff_most)
     }
 
-    /// Waits a random part of the ceiling, and doubles it for the next time.
+    /// Waits a random part of the ceiling, and doubles the ceiling for the next time.
     pub(super) fn fail(&mut self, now: Moment, config: &DialConfig, rng: &mut Rng) {
         self.on_failure(now, DialFailure::Unreachable, config, rng);
     }
 
-    /// The same, for a dial that made no link.
+    /// As above, for a dial that made no link.
     pub(super) fn on_failure(
         &mut self,
         now: Moment,
@@ -68,7 +68,7 @@ impl Backoff {
         self.fail_for(now, ceiling.mul_f64(rng.unit()));
     }
 
-    /// Waits no longer than until then.
+    /// Ends the wait at this time at the latest.
     pub(super) fn wait_at_most(&mut self, until: Moment) {
         self.next = self.next.min(until);
     }
@@ -79,12 +79,12 @@ impl Backoff {
         self.attempt = self.attempt.saturating_add(1);
     }
 
-    /// All is forgotten: dial at once, and wait little after the next failure.
+    /// Resets everything: dial at once, and wait little after the next failure.
     pub(super) fn reset(&mut self) {
         *self = Backoff::default();
     }
 
-    /// A link was lost: one that lasted makes the wait short again. What the other end asked for holds.
+    /// A link was lost: one that lasted resets the ceiling. A pause that the other end asked for still holds.
     pub(super) fn lose(&mut self, now: Moment, lasted: bool, config: &DialConfig, rng: &mut Rng) {
         if lasted {
             self.attempt = 0;
@@ -92,19 +92,19 @@ impl Backoff {
         self.fail(now, config, rng);
     }
 
-    /// Without a failure before, the time to dial is `at`. After one it stays as drawn.
+    /// If there was no failure before, the time to dial is `at`. After one, the drawn time holds.
     pub(super) fn start_at(&mut self, at: Moment) {
         if self.attempt == 0 {
             self.next = at;
         }
     }
 
-    /// No dial before `until`, until this is said again with another time: in the past, if it went out of reach.
+    /// No dial before `until`, until this is called with another time (one in the past, if the hub went out of reach).
     pub(super) fn rest_while_reachable(&mut self, until: Moment) {
         self.full = until;
     }
 
-    /// No dial before `until`, whatever else happens but a [`Backoff::reset`].
+    /// No dial before `until`, whatever else happens except a [`Backoff::reset`].
     pub(super) fn rest(&mut self, until: Moment) {
         self.rest = self.rest.max(until);
     }

@@ -1,4 +1,4 @@
-//! What the dialer knows of one hub.
+//! The dialler's knowledge of one hub.
 
 use std::time::Duration;
 
@@ -10,22 +10,22 @@ use super::backoff::Backoff;
 
 #[derive(Debug)]
 pub(super) struct Known {
-    /// Where it can be dialled, as its record says.
+    /// The addresses at which it can be dialled, from its record.
     pub(super) urls: Vec<String>,
     pub(super) draining: bool,
     /// The topology holds a record of it.
     pub(super) recorded: bool,
     pub(super) reachable: bool,
-    /// Since when a link with it stands.
+    /// Since when there is a link with it.
     pub(super) linked: Option<Moment>,
     pub(super) dial: Option<DialId>,
     pub(super) rtt: Option<Duration>,
     pub(super) backoff: Backoff,
     /// The address through which it was reached.
     proven: Option<String>,
-    /// Addresses that led to someone else; a part of `urls`.
+    /// Addresses that led to another hub; a part of `urls`.
     wrong: Vec<String>,
-    /// Which address comes next.
+    /// The index of the next address.
     turn: usize,
 }
 
@@ -88,20 +88,20 @@ impl Known {
         all().nth(self.turn.checked_rem(all().count())?)
     }
 
-    /// Others can be sent on to it.
+    /// Whether other hubs can be sent on to it.
     pub(super) fn is_presentable(&self) -> bool {
         !self.draining && self.url().is_some()
     }
 
-    /// It may be dialled when its time comes. One that drained and is gone may be back in its next incarnation, which
-    /// only a dial can tell.
+    /// Whether it may be dialled when its time comes. A hub that drained and is gone may be back in its next
+    /// incarnation; only a dial can find that out.
     pub(super) fn is_dialable(&self) -> bool {
         let drains = self.draining && self.reachable;
         self.linked.is_none() && self.dial.is_none() && !drains && self.url().is_some()
     }
 
-    /// A dial failed. One that is unreachable is tried again after `wait`, once its back-off is longer than the
-    /// interval of such tries.
+    /// A dial failed. An unreachable hub is dialled again after `wait`, once its back-off is longer than the interval
+    /// of such dials.
     pub(super) fn fail(
         &mut self,
         now: Moment,

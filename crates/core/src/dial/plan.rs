@@ -6,11 +6,11 @@ use super::super::api::DialTarget;
 use super::super::ids::{DialId, HubId, Moment, mix, stable_hash};
 use super::{Attempt, Dialer};
 
-/// An address that may be dialled, and when. Borrowed: of a thousand hubs that are considered, one at most is dialled.
+/// An address that may be dialled, and when. Borrowed: of a thousand candidates, at most one is dialled.
 #[derive(Clone, Copy)]
 struct Candidate<'a> {
     due: Moment,
-    /// The hub whose address it is; none for a bootstrap address.
+    /// The hub of the address; `None` for a bootstrap address.
     hub: Option<HubId>,
     url: &'a String,
 }
@@ -25,24 +25,24 @@ impl Candidate<'_> {
     }
 }
 
-/// How many hubs there are of the kinds that the choice depends on.
+/// The numbers of hubs on which the choice depends.
 #[derive(Clone, Copy)]
 struct HubCounts {
-    /// Reachable ones, this hub included.
+    /// Reachable hubs, this one included.
     mesh: usize,
-    /// Links wanted beyond those that stand and those being dialled.
+    /// The number of wanted links that neither exist nor are being dialled.
     missing: usize,
 }
 
 impl Dialer {
-    /// Dials the best of those whose time has come, and notes when to look again.
+    /// Dials the best candidate whose time has come, and notes when to check again.
     pub(super) fn plan(&mut self, now: Moment) {
         if now < self.spaced {
             self.wake = Some(self.spaced);
             return;
         }
         let candidates = self.candidates();
-        // Bootstrap addresses come first, then what is wanted most.
+        // Bootstrap addresses come first, then the most wanted.
         let ready = candidates.iter().position(|candidate| candidate.due <= now);
         let left = candidates.iter().enumerate();
         let wake = left
@@ -117,7 +117,7 @@ impl Dialer {
             .collect()
     }
 
-    /// The hubs to dial, those wanted most first, whether or not their time has come.
+    /// The hubs to dial, the most wanted first, whether or not their time has come.
     fn wanted(&self, tally: HubCounts) -> Vec<HubId> {
         let underway: Vec<HubId> = self
             .bootstraps
@@ -140,8 +140,8 @@ impl Dialer {
         if large && !wanted.is_empty() {
             self.prefer(&mut wanted);
         }
-        // Of the hubs that nobody reaches, the one that has waited the longest comes first; otherwise those with the
-        // highest ids would never be tried.
+        // Of the hubs that no hub reaches, the one that has waited the longest comes first; otherwise those with the
+        // highest ids would never be dialled.
         let mut lost: Vec<HubId> = dialable(false).collect();
         lost.sort_by_cached_key(|hub| self.hubs.get(hub).map(|known| known.backoff.due()));
         wanted.extend(lost);

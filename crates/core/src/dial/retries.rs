@@ -1,9 +1,9 @@
-//! How often hubs that nobody reaches are tried.
+//! How often unreachable hubs are dialled.
 //!
-//! All hubs that reach each other would find such a hub at the same time. So when there are more than
-//! `share_retries_past` of them, each tries it less often, in proportion to their number. The wait is drawn between
-//! half the interval and the bound that makes the mean right: the first try of many hubs comes as soon as the first of
-//! few.
+//! All hubs that reach each other would dial an unreachable hub at the same time. So when there are more than
+//! `share_retries_past` of them, each dials it less often, in proportion to their number. The wait is drawn between
+//! half the interval and the bound that gives the right mean: so the first dial comes equally soon, whether the hubs
+//! are many or few.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::Dialer;
 use super::known::Known;
 
 impl Dialer {
-    /// How long to wait for the next try of an unreachable hub.
+    /// How long to wait for the next dial of an unreachable hub.
     pub(super) fn retry_wait(&mut self) -> Duration {
         self.drawn_among = self.drawn_among.max(self.sharing());
         let drawn = self.rng.unit();
@@ -55,8 +55,8 @@ impl Dialer {
     }
 
     /// When a hub may be dialled. Dials of unreachable hubs are spaced, so that the loss of half a mesh does not keep
-    /// the other half busy. A hub that reaches nobody begins at once with those that it has not tried yet: it was sent
-    /// on to them.
+    /// the other half busy. A hub that reaches no other begins at once with hubs that it has not dialled yet: it was
+    /// sent on to them.
     pub(super) fn due(&self, known: &Known) -> Moment {
         let due = known.backoff.due();
         if known.reachable {

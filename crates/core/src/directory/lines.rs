@@ -1,8 +1,8 @@
-//! Which networks each hub has members in: all that is known of networks that are of no interest here.
+//! In which networks each hub has members: all that this hub knows of networks that are not of interest.
 //!
-//! A *line* says that a hub has members in a network, and about how many. A hub's lines are a set like its claims, and
-//! it is their only author. So they are kept in a directory of their own: each line is a claim of one fixed id, with
-//! the size in the place of a claim's clock.
+//! A *line* says that a hub has members in a network, and approximately how many. A hub's lines are a set like its
+//! claims, and only that hub authors them. So they are kept in a directory of their own: each line is a claim of one
+//! fixed id, with the number of members in the place of the claim's clock.
 
 use super::super::ids::{
     ClaimNo, Hlc, HubId, Incarnation, LeaveReason, Moment, NetworkKey, PeerId,
@@ -15,11 +15,11 @@ use crate::frames::Claim;
 /// The id of every line.
 const LINE: &str = "n";
 
-/// All lines; none while every hub has whole sets.
+/// All lines; `None` while every hub exchanges whole sets.
 #[derive(Debug, Default)]
 pub struct Lines {
     all: Option<Box<Directory>>,
-    /// Numbers that were given to lines of this hub.
+    /// The numbers that lines of this hub have used.
     given: u64,
 }
 
@@ -28,7 +28,7 @@ fn line_id() -> PeerId {
 }
 
 impl Lines {
-    /// Begins to keep lines, if there are none yet. The numbers of this hub's own go on above `after`.
+    /// Starts to keep lines, if it does not already. The numbers of this hub's own lines continue above `after`.
     pub(super) fn open(
         &mut self,
         me: HubId,
@@ -60,7 +60,7 @@ impl Lines {
         self.all.as_deref_mut()
     }
 
-    /// Says how many members this hub has in a network.
+    /// Sets how many members this hub has in a network.
     pub fn author(&mut self, network: &NetworkKey, size: usize) {
         let Some(all) = self.all.as_deref_mut() else {
             return;
@@ -83,7 +83,7 @@ impl Lines {
         });
     }
 
-    /// Says that this hub has no members in a network any more. False if it had not said that it has some.
+    /// Removes this hub's line of a network. False if there was none.
     pub fn retract(&mut self, now: Moment, network: &NetworkKey) -> bool {
         let Some(all) = self.all.as_deref_mut() else {
             return false;
@@ -92,25 +92,25 @@ impl Lines {
         old.is_some_and(|(claim, _)| all.retract(now, claim, LeaveReason::Closed))
     }
 
-    /// How many members this hub has said to have in a network.
+    /// The number in this hub's line of a network.
     pub fn own_size(&self, network: &NetworkKey) -> Option<usize> {
         let (_, size) = self.sets()?.own_line(network)?;
         Some(size)
     }
 
-    /// Whether a hub says that it has members in a network.
+    /// Whether a hub has a line of this network.
     pub fn lists(&self, hub: &HubId, network: &NetworkKey) -> bool {
         self.sets()
             .is_some_and(|all| all.listing(network).any(|other| other == *hub))
     }
 
-    /// The hubs that say that they have members in a network.
+    /// The hubs that have a line of this network.
     pub fn hubs_in(&self, network: &NetworkKey) -> Vec<HubId> {
         self.sets()
             .map_or_else(Vec::new, |all| all.listing(network).collect())
     }
 
-    /// The networks that a hub says to have members in.
+    /// The networks of which a hub has lines.
     pub fn of(&self, hub: &HubId) -> Vec<NetworkKey> {
         let lines = self.sets().into_iter().flat_map(|all| all.lines_of(hub));
         lines.map(|(network, _)| network).collect()
@@ -122,12 +122,12 @@ impl Lines {
         state.is_some_and(|state| state.complete)
     }
 
-    /// The networks in which some hub says that it has members.
+    /// The networks of which any hub has a line.
     pub(super) fn networks(&self) -> impl Iterator<Item = &NetworkKey> {
         self.sets().into_iter().flat_map(|all| all.by_name.keys())
     }
 
-    /// How many lines there are, of all hubs.
+    /// The number of lines, of all hubs.
     pub fn len(&self) -> usize {
         self.sets().map_or(0, Directory::records)
     }
@@ -137,7 +137,7 @@ impl Lines {
         self.len() == 0
     }
 
-    /// Every line that is shown of other hubs, with its size.
+    /// Every visible line of other hubs, with its number of members.
     pub(super) fn all(&self) -> impl Iterator<Item = (HubId, NetworkKey, usize)> {
         let hubs = self.sets().into_iter().flat_map(|all| all.by_hub.keys());
         hubs.flat_map(|hub| {
@@ -146,18 +146,18 @@ impl Lines {
         })
     }
 
-    /// How many members a hub has, by its lines.
+    /// The number of members of a hub, by its lines.
     pub(super) fn size_of(&self, hub: &HubId) -> usize {
         self.sets().map_or(0, |all| all.size_of_lines(hub))
     }
 
-    /// How many members each other hub has.
+    /// The number of members of each other hub.
     pub(super) fn sizes(&self) -> impl Iterator<Item = (HubId, usize)> {
         let hubs = self.sets().into_iter().flat_map(|all| all.by_hub.keys());
         hubs.map(|hub| (*hub, self.size_of(hub)))
     }
 
-    /// The networks with a line that came or went since this was last asked.
+    /// The networks of which a line was added or removed since the last call.
     pub fn take_touched(&mut self) -> Vec<NetworkKey> {
         let touched = self.sets_mut().and_then(|all| all.touched.as_mut());
         touched.map(std::mem::take).unwrap_or_default()

@@ -1,8 +1,9 @@
-//! One origin's claims in the order of its sequence, and the claims that it lately retracted.
+//! One origin's claims in the order of their sequence numbers, and its recent retractions.
 //!
-//! A subscriber that catches up walks the log: from any sequence number onwards it gives the live claims and the
-//! retractions, merged. It keeps no change that a later one has replaced: a claim that changed stands at its newest
-//! place alone. Below [`Log::floor`] retractions are forgotten, and only a walk from the start is sound.
+//! A subscriber that catches up reads the log: from any sequence number on, the log gives the live claims and the
+//! retractions, merged. A change that a later one has replaced is not kept: a claim that changed is only at its newest
+//! number. Below [`Log::floor`] retractions are forgotten; a reader whose number is lower has to start from an empty
+//! set.
 
 use std::collections::VecDeque;
 
@@ -27,13 +28,13 @@ pub struct Tombstone {
     pub network: NetworkKey,
     /// The peer that had the claim.
     pub peer: PeerId,
-    /// The claim that is gone.
+    /// The claim that is over.
     pub claim: ClaimNo,
-    /// Why it is gone.
+    /// Why it is over.
     pub reason: LeaveReason,
 }
 
-/// A live claim's place: 8 bytes, the sequence number counted from the log's base.
+/// The place of a live claim: 8 bytes, with the sequence number counted from the log's base.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     offset: u32,
@@ -45,18 +46,18 @@ pub(super) struct Log {
     base: u64,
     slots: Vec<Slot>,
     live: usize,
-    /// Pushed since slots were last moved.
+    /// The number of claims that were pushed since slots were last moved.
     pushed: usize,
     tombstones: VecDeque<Tombstone>,
-    /// The numbers of the tombstones by their claims; of a claim that has several, of the newest.
+    /// The numbers of the tombstones by their claims; if a claim has several, the newest.
     buried: HashMap<ClaimNo, u64, foldhash::fast::RandomState>,
-    /// The highest sequence number whose retraction may be forgotten.
+    /// The highest sequence number up to which retractions may be forgotten.
     floor: u64,
-    /// Changes that this version does not know, with numbers of their own among the claims'.
+    /// Changes that this version does not know; they have numbers of their own among the claims'.
     pub unknown: Unknowns,
 }
 
-/// One step of a walk.
+/// One step of reading the log.
 pub(super) enum Step<'a> {
     Live { seq: u64, record: RecordNo },
     Gone(&'a Tombstone),
@@ -72,7 +73,7 @@ impl Step<'_> {
     }
 }
 
-/// Live claims, the retractions above `seq`, and what is unknown, by rising number.
+/// Live claims, the retractions above `seq`, and unknown changes, by rising number.
 pub(super) fn merged<'a>(
     live: impl Iterator<Item = (u64, RecordNo)>,
     tombstones: &'a VecDeque<Tombstone>,
@@ -87,7 +88,7 @@ pub(super) fn merged<'a>(
     by_number(by_number(live, gone), unknown)
 }
 
-/// Two walks as one.
+/// Merges two sequences of steps.
 fn by_number<'a>(
     a: impl Iterator<Item = Step<'a>>,
     b: impl Iterator<Item = Step<'a>>,
@@ -101,7 +102,7 @@ fn by_number<'a>(
 }
 
 impl Log {
-    /// The retractions that are kept, by rising number.
+    /// The retractions, by rising number.
     pub fn buried(&self) -> impl Iterator<Item = &Tombstone> {
         self.tombstones.iter()
     }
@@ -114,13 +115,13 @@ impl Log {
         self.floor
     }
 
-    /// A set that was received whole, up to `seq`, knows of no earlier retraction.
+    /// A set that was received whole, up to `seq`, has no earlier retractions.
     pub fn set_floor(&mut self, seq: u64) {
         self.floor = self.floor.max(seq);
     }
 
-    /// Whether a claim of this number can be put at the end: it lies less than 2^32 above the oldest. Slots are moved
-    /// for it only in proportion to what was pushed, however the numbers jump.
+    /// Whether a claim of this number can be pushed: the number is less than 2^32 above the oldest. May move slots to
+    /// make that true; how often is in proportion to the number of pushes, however the numbers jump.
     pub fn reaches(&mut self, seq: u64, moved: impl FnMut(RecordNo, u32)) -> bool {
         let far = |log: &Log| seq - log.base.min(seq) > u64::from(u32::MAX);
         if self.live > 0 && far(self) && self.pushed >= self.live / 2 {
@@ -129,8 +130,8 @@ impl Log {
         self.live == 0 || !far(self)
     }
 
-    /// Puts a record at the end. `seq` is above every earlier one. Records that had to be moved to other
-    /// slots, to make space, are reported through `moved`.
+    /// Pushes a record to the end. `seq` must be above every earlier one. If other records are moved to other slots, to
+    /// make space, `moved` is called for each.
     pub fn push(&mut self, seq: u64, record: RecordNo, moved: impl FnMut(RecordNo, u32)) -> u32 {
         if self.slots.len() > 2 * self.live + 64 || seq - self.base > u64::from(u32::MAX) {
             self.compact(moved);
@@ -182,12 +183,12 @@ impl Log {
         self.tombstones.push_back(tombstone);
         self.prune(now);
         if forget_early {
-            // A mutant: forgets without saying so.
+            // A mutant: forgets a retraction without raising the floor.
             self.forget_oldest();
         }
     }
 
-    /// Forgets what is too old or too much: more than a sixteenth of the live claims, but 1,024 at least.
+    /// Forgets retractions that are too old or too many (`forgetting`).
     pub fn prune(&mut self, now: Moment) {
         while let Some(oldest) = self.tombstones.front() {
             if !must_forget_oldest(oldest.at, self.tombstones.len(), self.live, now) {
@@ -222,7 +223,7 @@ impl Log {
         merged(live, &self.tombstones, &self.unknown, seq)
     }
 
-    /// Whether this claim was retracted not long ago. Costs the same however many were: other hubs make us ask.
+    /// Whether this claim was retracted recently. Costs the same however many were: other hubs can make this hub ask.
     pub fn remembers(&self, network: &NetworkKey, peer: &PeerId, claim: ClaimNo) -> bool {
         let Some(seq) = self.buried.get(&claim) else {
             return false;
@@ -337,7 +338,7 @@ mod tests {
     fn a_retraction_is_remembered_by_its_claim_as_long_as_it_is_kept() {
         let mut log = Log::default();
         for seq in 1..=5000 {
-            // As from a hub that gives its numbers out again.
+            // Like a hub that uses its numbers twice.
             let claim = ClaimNo(seq % 700);
             log.bury(
                 Tombstone {

@@ -1,4 +1,4 @@
-//! What the directory can be asked: holders, members, neighbourhoods, and parts of a set for a subscriber.
+//! Queries of the directory: holders, members, neighbourhoods, and parts of a set for a subscriber.
 //!
 //! Changes nothing; the data path calls it behind the read lock.
 
@@ -31,8 +31,8 @@ impl Directory {
     }
 
     /// The order of claims: the winner is the highest. The claim's number decides only among claims of one hub with one
-    /// clock, and no honest hub makes two of these: without it the order in the table would decide, and change as
-    /// others come and go.
+    /// clock. No honest hub makes two of these, but without the number the order in the table would decide, and change
+    /// as other claims are inserted and removed.
     pub(super) fn rank(&self, no: RecordNo) -> (Hlc, HubId, ClaimNo) {
         let record = self.store.record(no);
         (record.hlc, self.origin_hub(record.origin), record.claim())
@@ -79,17 +79,17 @@ impl Directory {
         self.networks.get(no as usize)?.as_ref()
     }
 
-    /// The hub that this is the directory of.
+    /// The hub whose directory this is.
     pub fn me(&self) -> HubId {
         self.me
     }
 
-    /// What is known of a hub's set; `None` if nothing is.
+    /// The state of a hub's set; `None` if it is not here.
     pub fn origin_state(&self, hub: &HubId) -> Option<OriginState> {
         self.origin(hub).map(OriginSet::state)
     }
 
-    /// The hubs of which there is a whole set, by id.
+    /// The hubs whose whole set is here, by id.
     pub fn hubs(&self) -> Vec<HubId> {
         let mut hubs: Vec<HubId> = self.by_hub.keys().copied().collect();
         hubs.sort_unstable();
@@ -168,26 +168,26 @@ impl Directory {
             .collect()
     }
 
-    /// What a peer shows of itself, if it is there and shown.
+    /// The data of a peer, if it is there and shown.
     pub fn shown_data(&self, network: &NetworkKey, peer: &PeerId) -> Option<Option<Bytes>> {
         let network = *self.by_name.get(network)?;
         let shown = self.shown(self.winner(network, peer)?)?;
         Some(shown.data)
     }
 
-    /// How many shown claims a network has, contested and hidden ones included: an upper bound, at once.
+    /// The number of shown claims of a network, contested and hidden ones included: an upper bound that costs nothing.
     pub fn size(&self, network: &NetworkKey) -> usize {
         self.network_named(network)
             .map_or(0, |network| network.members.len())
     }
 
-    /// How many shown claims a network has at hubs that can be reached, contested ones included.
+    /// The number of shown claims of a network at hubs that can be reached, contested ones included.
     pub fn reachable(&self, network: &NetworkKey) -> usize {
         self.network_named(network)
             .map_or(0, |network| self.visible_members(network))
     }
 
-    /// The shown peers of a network, each id once, `except` left out.
+    /// The shown peers of a network, each id once, without `except`.
     pub fn members(&self, network: &NetworkKey, except: &PeerId) -> Vec<(PeerId, Option<Bytes>)> {
         self.shown_winners(network)
             .map(|member| self.store.record(member))
@@ -196,12 +196,12 @@ impl Directory {
             .collect()
     }
 
-    /// Whether a network of at most `most` members can take this id: it has fewer others than that.
+    /// Whether a network of at most `most` members has space for this id: it has fewer others than that.
     pub fn has_capacity(&self, network: &NetworkKey, peer: &PeerId, most: usize) -> bool {
         self.size(network) < most || self.members(network, peer).len() < most
     }
 
-    /// The other hubs that can be reached and show a peer in this network, each once, in no order that means anything.
+    /// The other hubs in reach that show a peer in this network, each once, in no meaningful order.
     pub fn hubs_in(&self, network: &NetworkKey) -> Vec<HubId> {
         let Some(network) = self.network_named(network) else {
             return Vec::new();
@@ -224,8 +224,8 @@ impl Directory {
             .collect()
     }
 
-    /// This hub's claims that came to a network after `most` others, by (clock, hub id). The others are counted once, and
-    /// not sorted: they may be as many as other hubs like.
+    /// This hub's claims that joined a network after `most` others, by (clock, hub id). The others are counted once,
+    /// and not sorted: other hubs can make them many.
     pub fn own_excess_members(&self, network: &NetworkKey, most: usize) -> Vec<ClaimNo> {
         let is_own = |no: &RecordNo| self.store.record(*no).origin == self.own_no;
         let mut own: Vec<_> = self
@@ -339,7 +339,7 @@ impl Directory {
         }
     }
 
-    /// How many peers are shown and visible, contested ones counted for each holder.
+    /// The number of shown and visible peers; contested ones count for each holder.
     pub fn peers(&self) -> usize {
         let whole = self.by_hub.values().filter_map(|no| self.origin_at(*no));
         let whole = whole.filter(|origin| origin.visible);
@@ -350,7 +350,7 @@ impl Directory {
         whole.map(OriginSet::peers).sum::<usize>() + elsewhere.map(|(_, size)| size).sum::<usize>()
     }
 
-    /// How many peers a hub has, as far as it is shown; of one whose networks alone are known, within a quarter.
+    /// The number of peers of a hub that are visible; within a quarter, if only the lines of its networks are known.
     pub fn peers_of(&self, hub: &HubId) -> usize {
         match self.origin(hub) {
             Some(origin) if origin.visible => origin.peers(),
@@ -359,20 +359,20 @@ impl Directory {
         }
     }
 
-    /// Whether what is known of a hub's peers is shown: all of them, or the networks that they are in.
+    /// Whether this hub knows a hub's peers and shows them: all of them, or the lines of its networks.
     pub fn is_shown_of(&self, hub: &HubId) -> bool {
         let lines = self.lines.sets().and_then(|all| all.origin(hub));
         let known = self.origin(hub).or(lines);
         known.is_some_and(|origin| origin.visible)
     }
 
-    /// How many peers this hub holds.
+    /// The number of peers at this hub.
     pub fn own_peers(&self) -> usize {
         let bans = self.origin_at(self.own_no).map_or(0, |own| own.used.bans);
         self.own.len().saturating_sub(bans)
     }
 
-    /// The networks and how many peers each shows.
+    /// The networks, each with its number of shown peers.
     pub fn networks(&self) -> Vec<(NetworkKey, usize)> {
         let here = self.networks.iter().flatten();
         let here = here.map(|network| (network.key.clone(), self.visible_members(network)));
@@ -386,7 +386,7 @@ impl Directory {
         networks.into_iter().collect()
     }
 
-    /// How many networks show a peer. Unlike [`networks`](Self::networks) it copies nothing.
+    /// The number of networks that show a peer. Unlike [`networks`](Self::networks) it copies nothing.
     pub fn network_count(&self) -> usize {
         let networks = self.networks.iter().flatten();
         let here = networks.filter(|network| self.is_shown(network)).count();
@@ -415,12 +415,12 @@ impl Directory {
         network.members.iter().filter(visible).count()
     }
 
-    /// What the claims of all other hubs take up.
+    /// The usage of the claims of all other hubs.
     pub fn used(&self) -> Usage {
         self.used
     }
 
-    /// The most claims that one other hub has, and the most data.
+    /// The most claims, and the most bytes of data, of any other hub.
     pub fn most_used(&self) -> Usage {
         self.used_by
             .values()
@@ -431,12 +431,12 @@ impl Directory {
             })
     }
 
-    /// How many claims of other hubs were left out: there was no space for them, or no honest hub makes such.
+    /// How many claims of other hubs were refused: there was no space for them, or no honest hub makes such claims.
     pub fn left_out(&self) -> u64 {
         self.left_out
     }
 
-    /// How many records there are, of all hubs, visible or not.
+    /// The number of records, of all hubs, visible or not.
     pub fn records(&self) -> usize {
         self.store.len()
     }
@@ -460,7 +460,7 @@ impl Directory {
         ))
     }
 
-    /// As much of a walk from `cursor` to `head` as the budget allows.
+    /// As many steps from `cursor` to `head` as the budget allows.
     pub(super) fn part_of<'a>(
         &self,
         origin: &OriginSet,
@@ -527,7 +527,8 @@ impl Directory {
         }
     }
 
-    /// Below this sequence number a hub's retractions are forgotten: a subscriber that has less must start anew.
+    /// Below this sequence number a hub's retractions are forgotten: a subscriber with a lower one must start from an
+    /// empty set.
     pub fn floor(&self, hub: &HubId) -> u64 {
         self.origin(hub).map_or(0, |origin| origin.log.floor())
     }

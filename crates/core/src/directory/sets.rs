@@ -1,8 +1,9 @@
-//! The sets of each hub, by their scope: all its claims, those of one network, or the names of its networks alone.
+//! The sets of each hub, by their scope: all its claims, those of one network, or the names of its networks.
 //!
-//! Of another hub there is its whole set or there are sets of single networks, never both: a claim is in one set. What is
-//! whole becomes sets of networks by [`Directory::narrow`], and back by [`Directory::widen`]; both at one moment, and
-//! neither shows a peer of a network of interest as gone or as new that was there before and is there after.
+//! Of another hub, the directory has the whole set or sets of single networks, never both: each claim is in one set.
+//! [`Directory::narrow`] turns the whole set into sets of networks, [`Directory::widen`] turns these back. Each does it
+//! in one step: a peer in a network of interest that is there before and after is not shown as gone or as new in
+//! between.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use super::{ClaimView, Directory, Lines, OriginSet, OriginState, SetPart};
 use crate::frames::{Entry, Scope, Set};
 
 impl OriginSet {
-    /// How many of its claims are of peers.
+    /// The number of its claims that are not bans.
     pub(super) fn peers(&self) -> usize {
         self.log.live().saturating_sub(self.used.bans)
     }
@@ -37,21 +38,21 @@ impl Directory {
         &self.lines
     }
 
-    /// The same, to be changed.
+    /// The networks in which hubs have members, to be changed.
     pub fn lines_mut(&mut self) -> &mut Lines {
         &mut self.lines
     }
 
-    /// Begins to keep lines. The numbers of this hub's own go on above those that they had before.
+    /// Starts to keep lines. The numbers of this hub's own lines continue above earlier ones.
     pub fn open_lines(&mut self) {
         let incarnation = self.own_mut().incarnation;
-        // What others still have from before is another set, with a lower number.
+        // Other hubs may still have an earlier set of lines, with lower numbers.
         let after = self.lines_given + 1;
         self.lines
             .open(self.me, incarnation, after, self.quota, self.mutants);
     }
 
-    /// Keeps no lines any more.
+    /// Stops keeping lines.
     pub fn close_lines(&mut self) {
         if let Some(state) = self.lines.sets().and_then(|all| all.origin_state(&self.me)) {
             self.lines_given = state.seq;
@@ -72,7 +73,7 @@ impl Directory {
         parts.map(|(network, no)| (network, *no))
     }
 
-    /// The hubs of which there is anything, by id.
+    /// The hubs with any set here, by id.
     pub fn all_hubs(&self) -> Vec<HubId> {
         let lines = self.lines.sets().map_or_else(Vec::new, Directory::hubs);
         let parts = self.by_part.keys().copied();
@@ -93,26 +94,26 @@ impl Directory {
         }
     }
 
-    /// The networks of a hub of which there is a set of its own.
+    /// The networks of a hub that have a set of their own here.
     pub fn networks_held(&self, hub: &HubId) -> Vec<NetworkKey> {
         self.parts_of(hub)
             .map(|(network, _)| network.clone())
             .collect()
     }
 
-    /// The hubs of which there is a set of this network.
+    /// The hubs with a set of this network here.
     pub fn holding(&self, network: &NetworkKey) -> Vec<HubId> {
         let parts = self.by_part.iter();
         let holding = parts.filter(|(_, parts)| parts.contains_key(network));
         holding.map(|(hub, _)| *hub).collect()
     }
 
-    /// How many sets of single networks there are.
+    /// The number of sets of single networks.
     pub fn parts(&self) -> usize {
         self.by_part.values().map(BTreeMap::len).sum()
     }
 
-    /// All sets that there are of a hub.
+    /// All sets of a hub that are here.
     pub fn sets_of(&self, hub: &HubId) -> Vec<Set> {
         let set = |scope| Set { hub: *hub, scope };
         let whole = self.by_hub.get(hub).map(|_| set(Scope::All));
@@ -124,7 +125,7 @@ impl Directory {
         whole.into_iter().chain(lines).chain(parts).collect()
     }
 
-    /// What is known of a set; `None` if nothing is. Of a network of a whole set there is something once
+    /// The state of a set; `None` if it is not here. The networks of a whole set have a state once
     /// [`open_views`](Self::open_views) was called.
     pub fn set_state(&self, set: &Set) -> Option<OriginState> {
         match &set.scope {
@@ -147,7 +148,7 @@ impl Directory {
         Some(state)
     }
 
-    /// Below this number a set's retractions are forgotten: a subscriber that has less must start anew.
+    /// Below this number a set's retractions are forgotten: a subscriber with a lower one must start from an empty set.
     pub fn set_floor(&self, set: &Set) -> u64 {
         match &set.scope {
             Scope::All => self.floor(&set.hub),
@@ -187,8 +188,7 @@ impl Directory {
         }
     }
 
-    /// Makes a hub's whole set known by its networks too, in one pass over it. False if it is known so already, or not
-    /// here.
+    /// Builds the views of a hub's whole set, in one pass over it. False if it has views already, or is not here.
     pub fn open_views(&mut self, hub: &HubId) -> bool {
         let Some(origin) = self.origin(hub).filter(|origin| origin.views.is_none()) else {
             return false;
@@ -205,20 +205,20 @@ impl Directory {
         true
     }
 
-    /// The hubs whose whole sets are known by their networks.
+    /// The hubs whose whole sets have views.
     pub fn viewed(&self) -> Vec<HubId> {
         let origins = self.origins.iter().flatten();
         let viewed = origins.filter(|origin| origin.views.is_some());
         viewed.map(|origin| origin.hub).collect()
     }
 
-    /// How many claims of this hub there are in a network, quiet ones too.
+    /// The number of claims of this hub in a network, quiet ones too.
     pub fn own_count(&self, network: &NetworkKey) -> usize {
         self.network_named(network)
             .map_or(0, |network| network.own as usize)
     }
 
-    /// The networks that this hub has claims in, by name.
+    /// The networks in which this hub has claims, by name.
     pub fn own_networks(&self) -> Vec<NetworkKey> {
         let networks = self.networks.iter().flatten();
         let own = networks.filter(|network| network.own > 0);
@@ -227,8 +227,7 @@ impl Directory {
         own
     }
 
-    /// The networks of this hub whose lines tell of half as many members as there are, or of twice as many; at most
-    /// `most`.
+    /// The networks of this hub whose lines say half or twice the present number of members; at most `most`.
     pub fn sizes_far_off(&self, most: usize) -> Vec<(NetworkKey, usize)> {
         let networks = self
             .networks
@@ -244,14 +243,14 @@ impl Directory {
             .collect()
     }
 
-    /// Nobody asks for a hub's claims by network any more.
+    /// Closes the views of a hub's whole set.
     pub fn close_views(&mut self, hub: &HubId) {
         if let Some(origin) = self.origin_mut(hub) {
             origin.views = None;
         }
     }
 
-    /// Makes space for a set of this incarnation, dropping that of an earlier one.
+    /// Makes space for a set of this incarnation, and drops the set of an earlier one.
     pub fn begin_set(&mut self, set: &Set, incarnation: Incarnation) {
         match &set.scope {
             Scope::All => self.begin(set.hub, incarnation),
@@ -274,7 +273,7 @@ impl Directory {
         }
     }
 
-    /// Applies changes that follow what is here, as [`apply`](Self::apply) does.
+    /// Applies changes that continue a set, like [`apply`](Self::apply).
     pub fn apply_set(&mut self, now: Moment, set: &Set, entries: Vec<Entry>, to: u64) -> usize {
         match (&set.scope, self.set_no(&set.hub, set.scope.network())) {
             (Scope::Networks, _) => self
@@ -286,7 +285,7 @@ impl Directory {
         }
     }
 
-    /// A first set is whole.
+    /// A first set is complete.
     pub fn complete_set(&mut self, set: &Set, seq: u64) {
         match (&set.scope, self.set_no(&set.hub, set.scope.network())) {
             (Scope::Networks, _) => {
@@ -299,7 +298,7 @@ impl Directory {
         }
     }
 
-    /// Replaces a set, in one step, by the one that `entries` build from nothing.
+    /// Replaces a set, in one step, by the one that `entries` build from an empty set.
     pub fn replace_set(&mut self, now: Moment, set: &Set, entries: Vec<Entry>, to: u64) {
         match (&set.scope, self.set_no(&set.hub, set.scope.network())) {
             (Scope::Networks, _) => {
@@ -325,7 +324,7 @@ impl Directory {
         }
     }
 
-    /// Forgets a set. This hub's own stay.
+    /// Forgets a set. This hub's own sets stay.
     pub fn drop_set(&mut self, set: &Set, reason: LeaveReason) {
         match &set.scope {
             Scope::All => self.drop_origin(&set.hub, reason),
@@ -342,14 +341,14 @@ impl Directory {
         }
     }
 
-    /// Forgets a hub, and all that is here of it.
+    /// Forgets all sets of a hub.
     pub fn forget_hub(&mut self, hub: &HubId, reason: LeaveReason) {
         for set in self.sets_of(hub) {
             self.drop_set(&set, reason);
         }
     }
 
-    /// Of a hub's whole set keeps those networks alone, each as a set of its own that goes on where the whole one was.
+    /// Keeps only these networks of a hub's whole set, each as a set of its own that continues the whole one.
     pub fn narrow(&mut self, hub: &HubId, keep: impl Fn(&NetworkKey) -> bool) {
         let Some(whole) = self
             .by_hub
@@ -406,7 +405,7 @@ impl Directory {
         self.drop_at(whole, LeaveReason::HubLost);
     }
 
-    /// Puts a claim into another set, under this number.
+    /// Moves a claim into another set, under this number.
     fn move_to(&mut self, no: RecordNo, origin: OriginNo, seq: u64) {
         self.remove_from_log(no);
         self.store.record_mut(no).origin = origin;
@@ -449,7 +448,7 @@ impl Directory {
         parts.map(|part| part.seq).max()
     }
 
-    /// Puts a hub's whole set in the place of its sets of single networks.
+    /// Replaces a hub's sets of single networks by its whole set.
     pub fn widen(
         &mut self,
         now: Moment,
@@ -458,7 +457,7 @@ impl Directory {
         entries: Vec<Entry>,
         to: u64,
     ) {
-        // A set that was not whole yet was not shown, and is put as if it had not been here.
+        // A set that was not complete yet was not visible: its claims are inserted as new ones.
         for network in self.networks_held(hub) {
             let set = Set::of(*hub, &network);
             if self.set_state(&set).is_none_or(|state| !state.complete) {
@@ -469,7 +468,7 @@ impl Directory {
         let visible = parts.iter().any(|no| self.origin_visible(*no));
         let whole = self.origin_no_or_new(*hub, incarnation);
         self.flip_to(whole, visible);
-        // They are put again at their own numbers.
+        // The claims are inserted again under their own numbers.
         let mut place = 0;
         for part in parts {
             let records: Vec<RecordNo> = self

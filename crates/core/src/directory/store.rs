@@ -1,7 +1,7 @@
 //! The claims themselves, packed: a record is 64 bytes, found by key through a table of 4-byte indexes.
 //!
-//! Owns the records and the key index; knows nothing of origins' sequences, of visibility or of winners.
-//! Called by `directory` alone. Records live in chunks, so that growing never copies them.
+//! Owns the records and the key index; knows nothing of origins' sequences, of visibility or of winners. Called by
+//! `directory` alone. Records are in chunks, so that the store grows without copying them.
 
 use bytes::Bytes;
 use foldhash::fast::SeedableRandomState;
@@ -20,7 +20,7 @@ pub(super) type OriginNo = u32;
 const CHUNK: usize = 4096;
 const QUIET: u64 = 1;
 
-/// One claim. `claim` carries the quiet flag in its lowest bit, which is what keeps the record at 64 bytes.
+/// One claim. `claim` has the quiet flag in its lowest bit, which keeps the record at 64 bytes.
 #[derive(Debug)]
 pub(super) struct ClaimRecord {
     pub peer: PeerId,
@@ -29,9 +29,9 @@ pub(super) struct ClaimRecord {
     claim: u64,
     pub network: NetworkNo,
     pub origin: OriginNo,
-    /// Where the origin's log has it.
+    /// Its index in the origin's log.
     pub slot: u32,
-    /// Where the network's member list has it; only shown records are in one.
+    /// Its index in the network's member list; only shown records have one.
     pub member: u32,
 }
 
@@ -95,7 +95,7 @@ impl Store {
         hasher.hash_one((network, peer))
     }
 
-    /// Every record of this key: one, but for contested ids.
+    /// Every record of this key: one, except for contested ids.
     pub fn find<'a>(
         &'a self,
         network: NetworkNo,
@@ -108,7 +108,7 @@ impl Store {
         })
     }
 
-    /// Every record of a network, quiet or not, in no order. Looks at all there are.
+    /// Every record of a network, quiet or not, in no order. Reads the whole store.
     pub fn of_network(&self, network: NetworkNo) -> impl Iterator<Item = &ClaimRecord> {
         let all = self.index.iter().map(|no| self.record(*no));
         all.filter(move |record| record.network == network)
@@ -140,7 +140,7 @@ impl Store {
         u32::try_from(last * CHUNK + self.chunks[last].len() - 1).unwrap_or(u32::MAX)
     }
 
-    /// Takes the record out. Its number may be given to another at once.
+    /// Removes the record. Its number may be used for another at once.
     pub fn remove(&mut self, no: RecordNo) {
         let record = self.record(no);
         let hash = Self::hash(&self.hasher, record.network, &record.peer);
@@ -154,7 +154,7 @@ impl Store {
         self.give_back();
     }
 
-    /// An empty store gives its memory back: a hub that lost its mesh need not keep space for it.
+    /// An empty store gives its memory back: a hub that lost its mesh does not need it.
     fn give_back(&mut self) {
         let placed = self.chunks.iter().map(Vec::len).sum::<usize>();
         if placed > CHUNK && self.free.len() == placed {

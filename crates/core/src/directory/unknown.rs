@@ -1,11 +1,11 @@
-//! Changes of one origin that this version does not know: a later version has more kinds. Their numbers are among those
-//! of the claims.
+//! Changes of one origin that this version does not know, because a later version has more kinds. Their numbers are in
+//! the same sequence as those of the claims.
 //!
-//! Each change is of an *item* in a network. The last change of each item is kept, as the last form of a claim is; a
+//! Each change concerns an *item* in a network. The last change of each item is kept, like the last form of a claim. A
 //! change that says that its item is gone is kept as long as a retraction. If there is no space for the last change of
-//! an item, this hub tells that the item is gone. All are passed on as they came, so that two hubs of a later version
-//! hear of each other over hubs of this one. No peer here is told of them, no audit has them, and they count towards
-//! the limits as claims and their data do. Called by the directory alone.
+//! an item, this hub tells others that the item is gone. All changes are forwarded unchanged, so that two hubs of a
+//! later version can exchange them over hubs of this one. No peer here is told of them, no audit includes them, and
+//! they count towards the limits as claims and their data do. Called by the directory alone.
 
 use std::collections::BTreeMap;
 
@@ -16,16 +16,16 @@ use super::quota::Usage;
 use super::store::OriginNo;
 use crate::frames::UnknownChange;
 
-/// A change that is kept.
+/// A stored change.
 #[derive(Clone, Debug)]
 pub(super) struct KeptChange {
     pub change: UnknownChange,
-    /// When it came.
+    /// When it was received.
     pub at: Moment,
 }
 
-/// What an item takes up, in bytes, beside its body and the name of its network: its entries in the maps of a log and
-/// of a view.
+/// The bytes that an item uses beside its body and the name of its network: its entries in the maps of a log and of a
+/// view.
 const BESIDE: usize = 256;
 
 impl KeptChange {
@@ -44,7 +44,7 @@ pub(super) struct Unknowns {
     by_seq: BTreeMap<u64, KeptChange>,
     /// The number of the last change of each item.
     by_item: BTreeMap<(NetworkKey, u64), u64>,
-    /// The numbers of the changes that say that an item is gone, and when they came.
+    /// The numbers of the changes that say that an item is gone, and when these were received.
     gone: BTreeMap<u64, Moment>,
 }
 
@@ -70,14 +70,14 @@ impl Unknowns {
         self.by_seq.get(seq)
     }
 
-    /// Takes the last change of an item out.
+    /// Removes the last change of an item.
     pub fn take(&mut self, network: &NetworkKey, item: u64) -> Option<KeptChange> {
         let seq = self.by_item.remove(&(network.clone(), item))?;
         self.gone.remove(&seq);
         self.by_seq.remove(&seq)
     }
 
-    /// Keeps a change in the place of the last one of its item. `seq` is above every earlier one.
+    /// Stores a change instead of the last one of its item. `seq` must be above every earlier one.
     pub fn keep(&mut self, seq: u64, kept: KeptChange) {
         let (network, item) = (kept.change.network.clone(), kept.change.item);
         self.take(&network, item);
@@ -88,8 +88,8 @@ impl Unknowns {
         self.by_seq.insert(seq, kept);
     }
 
-    /// Forgets the oldest change that says that an item is gone, if it is too old, or one too many beside `live`
-    /// claims. To be called until it gives none.
+    /// Forgets the oldest change that says that an item is gone, if it is too old, or if there are too many for `live`
+    /// claims. To be called until it returns `None`.
     pub fn forget_past(&mut self, live: usize, now: Moment) -> Option<(u64, KeptChange)> {
         let (seq, at) = self.gone.first_key_value()?;
         if !must_forget_oldest(*at, self.gone.len(), live, now) {
@@ -102,7 +102,7 @@ impl Unknowns {
 }
 
 impl Directory {
-    /// Authors a change of an item that no other hub of this version knows. Returns the sequence number.
+    /// Authors a change of an item that other hubs of this version do not know. Returns the sequence number.
     pub fn author_unknown(&mut self, now: Moment, change: UnknownChange) -> u64 {
         let seq = self.own_mut().seq + 1;
         self.put_unknown(now, self.own_no, seq, change);
@@ -110,8 +110,8 @@ impl Directory {
         seq
     }
 
-    /// The changes of a hub that this version does not know, by rising number: those of its whole set, or of its sets
-    /// of single networks in the order of their names.
+    /// The changes of a hub that this version does not know, by rising number: those of its whole set, or those of its
+    /// sets of single networks, by network name.
     pub fn unknown_of(&self, hub: &HubId) -> Vec<(u64, UnknownChange)> {
         let sets = self.by_hub.get(hub).copied().into_iter();
         let sets = sets.chain(self.parts_of(hub).map(|(_, no)| no));
@@ -123,16 +123,16 @@ impl Directory {
             .collect()
     }
 
-    /// The same in one network.
+    /// The unknown changes of a hub in one network.
     pub fn unknown_in(&self, hub: &HubId, network: &NetworkKey) -> Vec<(u64, UnknownChange)> {
         let all = self.unknown_of(hub).into_iter();
         all.filter(|(_, change)| change.network == *network)
             .collect()
     }
 
-    /// Puts a change in, in place of the last one of its item. If there is no space for it, an item that is kept counts
-    /// as gone from now on: a hub that was told of it must not take its older form for the present one. An item that is
-    /// not kept, or is gone, stays so, and nobody is told.
+    /// Inserts a change instead of the last one of its item. If there is no space for it, a stored item counts as gone
+    /// from now on: a subscriber that has its older form must not think that this is the present one. An item that is
+    /// not stored, or is gone already, stays so, and no subscriber is told.
     pub(super) fn put_unknown(
         &mut self,
         now: Moment,
@@ -154,7 +154,7 @@ impl Directory {
                 return self.use_more(no, frees);
             }
             kept.change = kept.change.gone();
-            // It takes up no more than what it replaces, but there may be too much already.
+            // The new change uses no more than the one it replaces, but the usage may be too high already.
             if !self.has_space(no, kept.uses()) {
                 return self.drop_unknown(no, seq, &kept.change);
             }
@@ -172,7 +172,7 @@ impl Directory {
         self.prune_unknown(no, now);
     }
 
-    /// Forgets an item that was kept, and that it is gone: a hub that still has it must start anew.
+    /// Forgets an item, and that it is gone: a subscriber that still has it must start from an empty set.
     fn drop_unknown(&mut self, no: OriginNo, seq: u64, change: &UnknownChange) {
         let UnknownChange { network, item, .. } = change;
         let Some(origin) = self.origin_at_mut(no) else {
@@ -194,7 +194,7 @@ impl Directory {
         self.quota.allow(more, of_hub, self.used) || self.mutants.claims_without_end()
     }
 
-    /// Forgets changes that say that items are gone, when they are too old or too many.
+    /// Forgets changes that say that items are gone, if they are too old or too many.
     pub(super) fn prune_unknown(&mut self, no: OriginNo, now: Moment) {
         loop {
             let Some(origin) = self.origin_at_mut(no) else {
@@ -209,7 +209,7 @@ impl Directory {
         }
     }
 
-    /// A log is emptied or dropped: its unknown changes take up nothing any more.
+    /// A log is emptied or dropped: subtracts the usage of its unknown changes.
     pub(super) fn let_unknown_go(&mut self, no: OriginNo) {
         let Some(origin) = self.origin_at_mut(no) else {
             return;
@@ -289,7 +289,7 @@ mod tests {
         Entry { seq, change }
     }
 
-    /// What an item with a body of so many bytes takes up.
+    /// The usage of an item with a body of so many bytes.
     fn of(network_name: &str, body: usize) -> usize {
         network_name.len() + BESIDE + body
     }
@@ -327,7 +327,7 @@ mod tests {
         assert_eq!(standing, [5, 6], "one is gone");
         assert_eq!(directory.peers_of(&OTHER), 0, "they are no peers");
         assert_eq!(directory.used().claims, 5);
-        // No claim here shows data, and an item takes more than its change says.
+        // No claim here has data, and an item uses more than its change has bytes.
         let bytes = of("pn", 1) + of("pn", 0) + of("pother", 1);
         assert_eq!(directory.used().bytes, bytes);
     }

@@ -1,11 +1,11 @@
-//! One hub's claims by network, for subscribers that take only some of its networks.
+//! One hub's claims by network, for subscribers of some of its networks only.
 //!
 //! A view is for one network what the log is for the whole set: the live claims in the order of their numbers, the
-//! retractions among them, and the number below which these are forgotten. All views of a set are made in one pass when
-//! the first is asked for, and updated with each change; so their cost does not depend on how often others ask.
+//! retractions among them, and the number below which retractions are forgotten. All views of a set are made in one
+//! pass when the first is asked for, and updated with each change. So their cost does not depend on how often other
+//! hubs ask.
 //!
-//! A network without a view has no claims, and none was retracted lately: its head and its floor are those of the whole
-//! set.
+//! A network without a view has no claims and no recent retractions: its head and its floor are those of the whole set.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -24,7 +24,7 @@ pub(super) struct View {
     gone: VecDeque<Tombstone>,
     /// The last change.
     head: u64,
-    /// The highest number whose retraction may be forgotten.
+    /// The highest number up to which retractions may be forgotten.
     floor: u64,
     unknown: Unknowns,
 }
@@ -112,14 +112,14 @@ impl Views {
         self.by_network.entry_ref(network).or_default()
     }
 
-    /// A claim came or changed, under this number. All changes before it are those up to `before`.
+    /// A claim was inserted or changed, under this number. All changes before it are those up to `before`.
     pub fn put(&mut self, network: &NetworkKey, seq: u64, no: RecordNo, before: u64) {
         let view = self.view_mut(network, before);
         view.live.insert(seq, no);
         view.head = view.head.max(seq);
     }
 
-    /// Takes out what stood under this number.
+    /// Removes the entry with this number.
     pub fn take(&mut self, network: &NetworkKey, seq: u64) {
         if let Some(view) = self.by_network.get_mut(network) {
             view.live.remove(&seq);
@@ -132,7 +132,7 @@ impl Views {
         self.view_mut(&network, before).bury(tombstone);
     }
 
-    /// Takes in a change that this version does not know, in place of the last one of its item.
+    /// Keeps a change that this version does not know, instead of the last one of its item.
     pub fn keep_unknown(&mut self, seq: u64, kept: KeptChange, before: u64) {
         let network = kept.change.network.clone();
         let view = self.view_mut(&network, before);
@@ -142,7 +142,7 @@ impl Views {
         view.prune(now);
     }
 
-    /// The last change of an item was not kept, and there is no other one.
+    /// The last change of an item was not kept, and it has no other.
     pub fn drop_unknown(&mut self, network: &NetworkKey, item: u64, seq: u64) {
         if let Some(view) = self.by_network.get_mut(network) {
             view.unknown.take(network, item);

@@ -14,15 +14,15 @@ use crate::ids::NetworkKey;
 use crate::mutants::Mutants;
 use crate::policy::{Policies, Waiting};
 
-/// What a signal counts beside its payload, in bytes: in a window and in the waiting room.
+/// The bytes that a signal counts beside its payload: in a window and in the waiting room.
 pub const SIGNAL_COST: usize = 128;
 
 /// The most signals that a source may have unacknowledged at one destination. Part of the protocol: a
 /// destination drops what lies further above the source's base.
 pub const MAX_OUTSTANDING: u64 = 16_384;
 
-/// How far the numbers of a source may jump ahead at once: far more than an incarnation sends, and too little to use the
-/// numbers up. Numbers jump where a window was forgotten, because later ones start above all that were used.
+/// How far the numbers of a source may jump ahead at once: far more than an incarnation sends, but too little to use up
+/// the numbers. Numbers jump where a window was forgotten, because later ones start above all that were used.
 pub const MAX_JUMP: u64 = 1 << 48;
 
 /// The bounds and times of an [`Exchange`](super::Exchange).
@@ -31,8 +31,8 @@ pub struct ExchangeConfig {
     /// Bytes that may be unacknowledged per destination hub, [`SIGNAL_COST`] per signal included. A
     /// signal that does not fit is refused with `Overload`.
     pub window_bytes: usize,
-    /// Bytes on top of `window_bytes` that only messages between hubs may use, so that peers that fill the window do
-    /// not cut the control plane off.
+    /// Bytes on top of `window_bytes` that only messages between hubs may use, so that the control plane still works
+    /// when peers fill the window.
     pub hub_reserve: usize,
     /// Signals after which a destination acknowledges at once.
     pub ack_every: u32,
@@ -43,11 +43,11 @@ pub struct ExchangeConfig {
     pub resend_after: Duration,
     /// How long a signal may stay unacknowledged by a hub that can be reached, before it fails as `Unknown`.
     pub give_up_after: Duration,
-    /// How long a hub may be unreachable before what is kept for it fails: `MESH_HOLD_MS`.
+    /// How long a hub may be unreachable before the signals to it fail: `MESH_HOLD_MS`.
     pub hold: Duration,
-    /// How long a signal waits for a target that nobody holds. Zero: not at all.
+    /// How long a signal waits for a target that is at no hub. Zero: not at all.
     pub wait: Duration,
-    /// The policies of dialects whose signals wait otherwise.
+    /// The policies of the dialects, some of which set another wait.
     pub policies: Policies,
     /// Signals of one claim that may wait.
     pub wait_per_sender: usize,
@@ -63,17 +63,18 @@ pub struct ExchangeConfig {
     /// Bytes kept per source hub of signals that arrived before an earlier one, [`SIGNAL_COST`] per signal
     /// included. Beyond it they are dropped: the source sends again.
     pub early_bytes: usize,
-    /// Hubs that signals are sent to. At the bound an idle window makes space; if none is idle: `Overload`.
+    /// The most hubs with a send window. At the bound an idle window is dropped for a new one; if none is idle:
+    /// `Overload`.
     pub send_windows: usize,
-    /// Hubs that signals are taken from. At the bound one that has been silent for `forget_after` makes
-    /// space; if there is none, the signal is dropped and sent again by its source.
+    /// The most hubs with a receive window. At the bound a hub that has been silent for `forget_after` is forgotten for
+    /// a new one; if there is none, the signal is dropped, and its source sends it again.
     pub receive_windows: usize,
-    /// Silence after which a source hub's numbers may be forgotten. Must exceed `give_up_after` plus the
-    /// longest time that a frame can be under way, or one that lived so long would be delivered again.
+    /// Silence after which a source hub's numbers may be forgotten. Must exceed `give_up_after` plus the longest time
+    /// that a frame can be under way; otherwise such a frame would be delivered again.
     pub forget_after: Duration,
     /// The wire level of this hub: [`WIRE_LEVEL`], but for simulated hubs of later versions.
     pub level: u8,
-    /// Known faults, for tests of the tests.
+    /// Known bugs, for tests of the tests.
     pub mutants: Mutants,
 }
 

@@ -1,7 +1,7 @@
-//! What the exchange wants done, in the order in which it came to want it.
+//! The effects that the exchange wants, in order.
 //!
-//! Owns the queue, and knows which delivery the caller still has to answer for. Knows nothing of windows: it gives back
-//! what a settled delivery belongs to. Called by the exchange alone.
+//! Owns the queue, and knows for which delivery the caller still has to answer. Knows nothing of windows: it returns
+//! the owner of a settled delivery. Called by the exchange alone.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -13,7 +13,7 @@ use crate::ids::{ClaimNo, HubId, Incarnation, LinkId, PeerId};
 
 use super::PendingSignal;
 
-/// What the exchange wants done.
+/// An effect that the exchange wants.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Effect {
     /// Hand the frame (a signal or an acknowledgement) to the link's queue. If the link is gone, drop it:
@@ -24,23 +24,24 @@ pub enum Effect {
         /// What to send.
         frame: DataFrame,
     },
-    /// Hand the signal to the local claim, then say how that went with [`Exchange::settle`](super::Exchange::settle).
+    /// Hand the signal to the local claim, then report the result with [`Exchange::settle`](super::Exchange::settle).
     Deliver(Delivery),
-    /// Hand a publication to the local members of its network, then say how that went with
+    /// Hand a publication to the local members of its network, then report the result with
     /// [`Exchange::settle`](super::Exchange::settle).
     Publish(Publication),
-    /// Tell the sender, if it is still there, that what it published did not reach all, or may not have.
+    /// Tell the sender, if it is still there, that its publication did not reach all members, or may not have.
     Unpublished(Unpublished),
-    /// A message of another hub's control plane.
+    /// A message of another hub's control plane, to hand to ours.
     HubMessage {
         /// The hub.
         from: HubId,
-        /// What it says.
+        /// The message.
         payload: Bytes,
     },
-    /// Tell the sender, if it is still there.
+    /// Tell the sender, if it is still there, that its signal failed.
     Failed(Failed),
-    /// Tell the sender, if it is still there and has space for it, that its receiver on another hub left the signal unread.
+    /// Tell the sender, if it is still there and has space for it, that its receiver on another hub left the signal
+    /// unread.
     Returned(Failed),
     /// A message to another hub was not delivered, or may not have been.
     HubMessageFailed {
@@ -49,34 +50,35 @@ pub enum Effect {
         /// The token it was sent with.
         token: u64,
     },
-    /// A signal names a hub as its source's that does not hold the sender: that hub lies, or one on the way does.
+    /// A signal names a hub as its source that does not have the sender: that hub lies, or one on the way does.
     Forged {
         /// The hub that is named.
         source: HubId,
     },
-    /// Something to count, under one of the names in [`counted::ALL`].
+    /// An event to count, under one of the names in [`counted::ALL`].
     Counted(&'static str),
 }
 
 /// The names that [`Effect::Counted`] carries.
 pub mod counted {
-    /// A signal or acknowledgement crossed as many links as it may; dropped.
+    /// A signal or acknowledgement crossed the most links that it may; dropped.
     pub const TTL: &str = "ttl-expired";
-    /// A frame to be forwarded has no way on, or only the one it came by; dropped.
+    /// A frame to be forwarded has no route, or only back on its own link; dropped.
     pub const NO_WAY_ON: &str = "no-way-on";
-    /// A signal or acknowledgement of or for an incarnation that is over; dropped.
+    /// A signal or acknowledgement of or for a past incarnation; dropped.
     pub const STALE_INCARNATION: &str = "stale-life";
     /// A frame with impossible numbers, or one that cannot be read; dropped.
     pub const MALFORMED: &str = "malformed";
     /// A signal of a variant that this hub does not know, refused; or a frame of a kind that it does not know, dropped.
     pub const NOT_UNDERSTOOD: &str = "not-understood";
-    /// A frame in the name of a hub from which no way leads to where it came from; dropped.
+    /// A frame in the name of a hub from which no way leads to the link that it came on; dropped.
     pub const ASTRAY: &str = "astray";
-    /// An acknowledgement of what was never sent: another hub spoke in our name. What may have been taken is given up.
+    /// An acknowledgement of numbers that were never sent: another hub sent in our name. Signals that may have been
+    /// received are given up.
     pub const OUTPACED: &str = "outpaced";
-    /// A signal that was here already; dropped and acknowledged again.
+    /// A signal that was received before; dropped and acknowledged again.
     pub const DUPLICATE: &str = "duplicate";
-    /// A signal that came before an earlier one; kept.
+    /// A signal that arrived before an earlier one; kept.
     pub const EARLY: &str = "early";
     /// A signal too far ahead, or one for which there is no space or no record free; dropped, will be sent again.
     pub const NO_SPACE: &str = "no-room";
@@ -86,7 +88,7 @@ pub mod counted {
     pub const SOURCE_AHEAD: &str = "source-ahead";
     /// A signal whose source has left meanwhile; accepted.
     pub const SOURCE_LEFT: &str = "source-left";
-    /// A signal of a source that its hub does not hold; refused (counted there and at the hub that is told).
+    /// A signal of a source that its hub does not have; refused (counted at that hub and at this one).
     pub const FORGED: &str = "forged";
     /// A signal whose target was elsewhere, or gone, was placed once more.
     pub const PLACED_AGAIN: &str = "placed-again";
@@ -96,11 +98,10 @@ pub mod counted {
     pub const RETURNED: &str = "returned";
     /// The queue of the next link is full: dropped, will be sent again.
     pub const LINK_FULL: &str = "link-full";
-    /// A signal of a sender that has its share under way, where a link is backed up or half of the window is used;
-    /// refused.
+    /// A signal of a sender whose share is under way, while a link is backed up or half of the window is used; refused.
     pub const OVER_SHARE: &str = "over-share";
 
-    /// All of them.
+    /// All names.
     pub const ALL: [&str; 19] = [
         NOT_UNDERSTOOD,
         ASTRAY,
@@ -124,7 +125,7 @@ pub mod counted {
     ];
 }
 
-/// What a delivery belongs to.
+/// The owner of a delivery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum DeliveryOwner {
     /// The window of a hub.
@@ -133,11 +134,11 @@ pub(super) enum DeliveryOwner {
         incarnation: Incarnation,
         seq: u64,
     },
-    /// A local claim, whose signal had to wait.
+    /// A local claim whose signal had to wait.
     Local { source: ClaimNo },
 }
 
-/// A delivery that the caller has in its hands.
+/// A delivery for which the caller has to answer.
 #[derive(Debug)]
 pub(super) enum Settling {
     Window {
@@ -145,7 +146,7 @@ pub(super) enum Settling {
         incarnation: Incarnation,
         seq: u64,
     },
-    /// What its sender is told if it fails; the reason is filled in then.
+    /// The failure for its sender, if it fails; the reason is set then.
     Local(Failed),
 }
 
@@ -161,7 +162,7 @@ enum Queued {
 #[derive(Debug, Default)]
 pub(super) struct Effects {
     queue: VecDeque<Queued>,
-    /// Deliveries between local claims that are queued or in the caller's hands.
+    /// Deliveries between local claims that are queued or not answered.
     local: usize,
     settling: Option<Settling>,
     /// The senders and targets of the signals that have failed in this batch.
@@ -188,7 +189,7 @@ impl Effects {
         self.queue.push_back(Queued::Deliver(delivery, owner));
     }
 
-    /// Something was published under this number of a hub.
+    /// A publication was received under this number of a hub.
     pub(super) fn publish(
         &mut self,
         publication: Publication,
@@ -218,7 +219,7 @@ impl Effects {
         }));
     }
 
-    /// Begins a batch: failures from now on repeat none before them.
+    /// Begins a batch: failures from now on are not repeats of earlier ones.
     pub(super) fn begin_batch(&mut self) {
         self.failed.clear();
     }
@@ -260,7 +261,7 @@ impl Effects {
         Some(Effect::Deliver(delivery))
     }
 
-    /// The delivery that the caller answers for now.
+    /// The delivery for which the caller answers now.
     pub(super) fn take_settling(&mut self) -> Option<Settling> {
         let settling = self.settling.take()?;
         if matches!(settling, Settling::Local(_)) {
@@ -270,7 +271,7 @@ impl Effects {
     }
 }
 
-/// The failure that a refusal means to the sender.
+/// The failure that the sender is told after a refusal.
 pub(super) fn failure_of(why: RefusedWhy) -> SignalFailure {
     match why {
         RefusedWhy::Overload => SignalFailure::Overload,

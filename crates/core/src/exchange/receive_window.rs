@@ -1,9 +1,9 @@
-//! The receiving end of a pair of hubs: which numbers of one source it has taken.
+//! The receiving end of a pair of hubs: which sequence numbers of one source have been received.
 //!
-//! Owns the order, the early arrivals, and what is owed to the source: an acknowledgement with every
-//! refusal that the source may not know of. Must not know what a signal says, nor whether its target is
-//! there. Invariants: each number is taken at most once, and in order; an acknowledgement never covers a
-//! delivery that the caller has not answered for, nor a refusal that it does not carry.
+//! Owns the order, the early arrivals, and the acknowledgement that the source is owed, with every refusal of which the
+//! source may not know. Must not know the content of a signal, nor whether its target is here. Invariants: each number
+//! is received at most once, and in order; an acknowledgement never covers a delivery that the caller has not answered
+//! for, nor a refusal that it does not include.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -13,16 +13,16 @@ use crate::mutants::Mutants;
 
 use super::config::{MAX_OUTSTANDING, SIGNAL_COST};
 
-/// What becomes of a signal that arrives.
+/// The answer to an arriving signal.
 #[derive(Debug)]
 pub(super) enum Admission {
-    /// It is the next one: take it.
+    /// It is the next one.
     Next(SignalBody),
-    /// It came before an earlier one and is kept.
+    /// It arrived before an earlier one and is kept.
     Early,
-    /// It was here before.
+    /// It was received before.
     Duplicate,
-    /// It is dropped.
+    /// There is no space for it: it is dropped.
     NoSpace,
 }
 
@@ -31,14 +31,14 @@ pub(super) enum Admission {
 pub(super) struct ReceiveWindow {
     /// The source's incarnation.
     incarnation: Incarnation,
-    /// The lowest number that the source still keeps, as far as it has told.
+    /// The lowest number that the source still keeps, as far as it has told us.
     base: u64,
-    /// The number to be taken next.
+    /// The next number to receive.
     next: u64,
     /// Above `next`.
     early: BTreeMap<u64, SignalBody>,
     early_bytes: usize,
-    /// Taken, and in the hands of the caller.
+    /// Received, and not answered by the caller yet.
     unsettled: VecDeque<u64>,
     /// Refused, and not below `base`.
     refused: BTreeMap<u64, RefusedWhy>,
@@ -51,7 +51,7 @@ pub(super) struct ReceiveWindow {
 }
 
 impl ReceiveWindow {
-    /// Starts at the base that the source tells: what is below was settled before, or never will be.
+    /// Starts at the source's base: lower numbers were settled before, or never will be.
     pub(super) fn new(incarnation: Incarnation, base: u64, now: Moment) -> Self {
         ReceiveWindow {
             incarnation,
@@ -72,17 +72,17 @@ impl ReceiveWindow {
         self.incarnation
     }
 
-    /// How many bytes of signals are kept that came before their turn.
+    /// The bytes of early arrivals.
     pub(super) fn early_bytes(&self) -> usize {
         self.early_bytes
     }
 
-    /// The number to be taken next.
+    /// The next number to receive.
     pub(super) fn next(&self) -> u64 {
         self.next
     }
 
-    /// The source keeps nothing below `base` any more: lower numbers need no waiting and no answer.
+    /// The source keeps nothing below `base` any more: lower numbers need neither a wait nor an answer.
     pub(super) fn raise_base(&mut self, base: u64) {
         if base <= self.base {
             return;
@@ -96,7 +96,7 @@ impl ReceiveWindow {
         }
     }
 
-    /// Judges an arrival by its number; `early_bytes` bounds what is kept for later.
+    /// Checks the number of an arriving signal; `early_bytes` bounds early arrivals.
     pub(super) fn admit(
         &mut self,
         seq: u64,
@@ -124,7 +124,7 @@ impl ReceiveWindow {
         Admission::Early
     }
 
-    /// The next signal, if it arrived before its turn.
+    /// The next signal, if it arrived early.
     pub(super) fn next_early(&mut self) -> Option<(u64, SignalBody)> {
         let seq = self.next;
         let body = self.early.remove(&seq)?;
@@ -133,7 +133,7 @@ impl ReceiveWindow {
         Some((seq, body))
     }
 
-    /// The signal goes to the caller, who will answer for it.
+    /// The signal is handed to the caller, which will answer for it.
     pub(super) fn hand_over(&mut self, seq: u64) {
         self.unsettled.push_back(seq);
     }
@@ -149,7 +149,7 @@ impl ReceiveWindow {
         }
     }
 
-    /// A signal was taken that needs no answer.
+    /// A signal was received that needs no answer.
     pub(super) fn took(&mut self) {
         self.unacked += 1;
     }
@@ -161,7 +161,7 @@ impl ReceiveWindow {
         }
     }
 
-    /// What to acknowledge: all up to a number, and which of these were refused.
+    /// The acknowledgement: all up to a number, and which of these were refused.
     pub(super) fn acknowledge(&mut self) -> (u64, Vec<RefusedSignal>) {
         self.unacked = 0;
         self.ack_at = None;
@@ -178,14 +178,14 @@ impl ReceiveWindow {
         (upto, refused)
     }
 
-    /// The source has another incarnation: what it sent early will never be completed. The numbers are kept,
-    /// so that a straggler of the old incarnation is still known.
+    /// The source has another incarnation: its early arrivals will never be completed. The numbers are kept, so that
+    /// late frames of the old incarnation are recognised.
     pub(super) fn source_reborn(&mut self) {
         self.early.clear();
         self.early_bytes = 0;
     }
 
-    /// Nothing came for `span`, and nothing is in the caller's hands.
+    /// Whether nothing arrived for `span`, and the caller has answered for everything.
     pub(super) fn is_silent(&self, now: Moment, span: std::time::Duration) -> bool {
         self.unsettled.is_empty() && self.used_at + span <= now
     }

@@ -1,10 +1,10 @@
-//! The exchange as the hub of the receiver, and as a hub on the way: order, judgement, acknowledgement, forwarding.
+//! The exchange at the hub of the receiver, and at hubs on the way: checks, orders, delivers, acknowledges and forwards
+//! signals.
 //!
-//! **Who may speak for whom.** The hub that a signal names as its source is believed about the peers that
-//! our copy of its claims shows it to hold, or to have held lately, under the claim that the signal names;
-//! and about a claim that our copy is too old to show. Anything else is `Forged`: its receiver sees
-//! nothing. A hub is the only author of its claims, so believing it about one that is on its way gives it
-//! no power that it would not have by making that claim.
+//! **Who may send for whom.** The hub that a signal names as its source is believed about peers that our copy of its
+//! claims contains, or contained recently, under the claim that the signal names; and about a claim that is newer than
+//! our copy. Any other signal is `Forged`: its receiver sees nothing. A hub is the only author of its claims, so it
+//! gains no power from being believed about a claim that is still on its way: it could simply make that claim.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ use super::variants::{PASSES_ON, is_readable_on_the_way, is_understood, is_unkno
 use super::{Exchange, Found, Me, Resolve, Timer, Vouch, ttl_for};
 
 impl Exchange {
-    /// A frame of the data path, unless it is [astray](Self::is_astray).
+    /// A frame of the data path, unless [no way leads from its source](Self::is_astray).
     pub fn handle(&mut self, now: Moment, dir: &dyn Resolve, frame: RawFrame, arrived_by: LinkId) {
         if self.is_astray(frame.head.source, arrived_by) {
             self.advance(now);
@@ -34,7 +34,7 @@ impl Exchange {
         self.take_in(now, dir, frame, arrived_by);
     }
 
-    /// A frame of the data path, wherever its source is: for us, or to be passed on.
+    /// A frame of the data path, from any source: for this hub, or to be forwarded.
     pub fn take_in(&mut self, now: Moment, dir: &dyn Resolve, frame: RawFrame, arrived_by: LinkId) {
         if frame.head.dest != self.me.hub {
             self.advance(now);
@@ -43,15 +43,15 @@ impl Exchange {
         match wire::read_data(frame) {
             Ok(DataFrame::Signal(signal)) => self.handle_signal(now, dir, signal),
             Ok(DataFrame::Ack(ack)) => self.handle_ack(now, dir, ack),
-            // A kind of a later version.
+            // A kind of frame of a later version.
             Ok(DataFrame::Raw(_)) => self.effects.count(counted::NOT_UNDERSTOOD),
             Err(_) => self.effects.count(counted::MALFORMED),
         }
     }
 
-    /// Passes a frame on towards its hub, by its head alone, and never back. A hub of wire level 0 reads what it passes
-    /// on, and closes the link for what it cannot read. While one is in reach we read frames too, so that we are not
-    /// blamed for what others wrote.
+    /// Forwards a frame to its hub, by its head alone, and never back. A hub of wire level 0 decodes the frames that it
+    /// forwards, and closes the link if it cannot. While such a hub is in reach this hub decodes frames too, so that it
+    /// is not blamed for frames of others.
     fn pass_on(&mut self, mut frame: RawFrame, arrived_by: LinkId) {
         let Some(ttl) = frame.head.ttl.checked_sub(1) else {
             return self.effects.count(counted::TTL);
@@ -71,7 +71,7 @@ impl Exchange {
         }
     }
 
-    /// A signal for us.
+    /// A signal for this hub.
     pub fn handle_signal(&mut self, now: Moment, dir: &dyn Resolve, frame: SignalFrame) {
         let now = self.advance(now);
         if let Err(label) = self.check(&frame) {
@@ -120,7 +120,7 @@ impl Exchange {
         self.routes.by_hub.get(hub).map(|route| route.hop)
     }
 
-    /// Whether a signal for us is possible: between two incarnations that are still current, with plausible numbers.
+    /// Whether a signal for this hub is possible: between two current incarnations, with plausible numbers.
     fn check(&self, frame: &SignalFrame) -> Result<(), &'static str> {
         if frame.head.source == self.me.hub
             || frame.base == 0
@@ -164,7 +164,7 @@ impl Exchange {
         self.routes.by_hub.get(hub).map(|route| route.incarnation)
     }
 
-    /// Makes sure that there is a receiving end for the frame's source and incarnation.
+    /// Makes sure that there is a receive window for the frame's source and incarnation.
     fn open_receive_window(&mut self, now: Moment, frame: &SignalFrame) -> bool {
         let hub = frame.head.source;
         let incarnation = frame.head.source_incarnation;
@@ -186,7 +186,7 @@ impl Exchange {
         true
     }
 
-    /// Forgets the window that has been silent the longest, if any has been for long enough.
+    /// Forgets the window that has been silent the longest, if it has been silent long enough.
     fn forget_silent_window(&mut self, now: Moment) -> bool {
         let span = self.config.forget_after;
         let silent = self
@@ -203,8 +203,8 @@ impl Exchange {
         true
     }
 
-    /// Forgets the sources that cannot be reached and have long been silent, and the early signals of
-    /// incarnations that are over.
+    /// Forgets the sources that cannot be reached and have been silent long enough, and the early signals of past
+    /// incarnations.
     pub(super) fn forget_silent_sources(&mut self, now: Moment) {
         let span = self.config.forget_after;
         let (routes, timers) = (&self.routes, &mut self.timers);
@@ -221,7 +221,7 @@ impl Exchange {
         });
     }
 
-    /// Acknowledges at once if enough was taken, else in time.
+    /// Acknowledges at once if enough was received, otherwise within the configured time.
     pub(super) fn owe_ack(&mut self, hub: HubId) {
         let Some(window) = self.receive_windows.get_mut(&hub) else {
             return;
@@ -251,8 +251,8 @@ impl Exchange {
         }
     }
 
-    /// Acknowledges what was taken. If that is lost, or there is no route, the source sends again and is
-    /// acknowledged then.
+    /// Acknowledges received signals. If the acknowledgement is lost, or there is no route, the source sends again and
+    /// is acknowledged then.
     fn send_ack(&mut self, hub: HubId) {
         let hop = self.hop(&hub);
         let Some(window) = self.receive_windows.get_mut(&hub) else {
@@ -277,15 +277,15 @@ impl Exchange {
     }
 }
 
-/// Judges and takes the signals of one hub, in their order.
+/// Checks and delivers the signals of one hub, in their order.
 pub(super) struct Judge<'a> {
     pub(super) me: Me,
     pub(super) from: HubId,
     pub(super) dir: &'a dyn Resolve,
     pub(super) effects: &'a mut Effects,
-    /// The signals that we sent to that hub.
+    /// The signals that this hub sent to that hub.
     pub(super) send_window: Option<&'a mut SendWindow>,
-    /// What this hub understands.
+    /// The wire level of this hub.
     pub(super) level: u8,
 }
 
@@ -399,7 +399,7 @@ impl Judge<'_> {
         Ok(())
     }
 
-    /// Tells our senders of signals that were not read.
+    /// Tells our senders of unread signals.
     fn take_unread(&mut self, message: &UnreadMessage) {
         let Ok(target) = PeerId::new(&message.target) else {
             return self.effects.count(counted::MALFORMED);
@@ -415,7 +415,7 @@ impl Judge<'_> {
                 self.effects.count(counted::MALFORMED);
                 continue;
             }
-            // A sender that is gone itself need not be told.
+            // A sender that has left need not be told.
             let Some(network) = self.dir.network_of(line.source) else {
                 continue;
             };
@@ -434,8 +434,9 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether the hub that speaks may have held this claim. If the receiver is gone, that hub's claims may no longer
-    /// tell. If it is at another hub by now, they must, or any hub could make any peer look gone.
+    /// Whether the hub that sends this may have had the claim. If the receiver has left, that hub's claims may no
+    /// longer show it. If the receiver is at another hub by now, they must show it; otherwise any hub could make any
+    /// peer look gone.
     fn may_have_held(&self, network: &NetworkKey, target: &PeerId, claim: ClaimNo) -> bool {
         let hub = &self.from;
         let holder = self.dir.resolve(network, target);

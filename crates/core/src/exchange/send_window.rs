@@ -1,9 +1,9 @@
-//! The sending end of a pair of hubs: what one destination has not acknowledged yet, by number.
+//! The sending end of a pair of hubs: the items that one destination has not acknowledged yet, by number.
 //!
 //! Owns the numbers, the items kept until they are acknowledged, and when to send them again. Must not know the
-//! directory: the exchange decides what becomes of a refused item. Invariants: the ring holds exactly the numbers
-//! `base..next`; a number is used once in an incarnation of either hub; what was never handed to a link is never
-//! presumed delivered.
+//! directory: the exchange decides what happens to a refused item. Invariants: the ring has exactly the numbers
+//! `base..next`; a number is used once in an incarnation of either hub; an item that was never handed to a link is
+//! never presumed delivered.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use super::config::{ExchangeConfig, MAX_OUTSTANDING, SIGNAL_COST};
 use super::effects::{Effects, counted};
 use super::{Me, PendingSignal, ttl_for};
 
-/// One thing that is sent to another hub.
+/// One item that is sent to another hub.
 #[derive(Debug)]
 pub(super) enum WindowItem {
     Peer {
@@ -34,16 +34,16 @@ pub(super) enum WindowItem {
         payload: Bytes,
     },
     Hub {
-        /// None for the variant that all hubs read as the message of a hub.
+        /// `None` for the variant that every hub can read.
         variant: Option<u8>,
         payload: Bytes,
-        /// The token by which our control plane knows it; none if nobody waits to hear of it.
+        /// The token by which our control plane knows it; `None` if no part wants the result.
         token: Option<u64>,
     },
 }
 
 impl WindowItem {
-    /// The local claim that sends it; none for a message of the hub.
+    /// The local claim that sends it; `None` for a message of the hub.
     pub(super) fn sender(&self) -> Option<ClaimNo> {
         match self {
             WindowItem::Peer { pending, .. } => Some(pending.source.claim),
@@ -100,7 +100,7 @@ pub(super) struct KeptItem {
     sent_at: Option<Moment>,
     /// That link had no space for it.
     dropped: bool,
-    /// Its sender has been told what became of it.
+    /// Its sender has been told its result.
     pub(super) told: bool,
 }
 
@@ -111,16 +111,16 @@ pub(super) enum Reachability {
     LostSince(Moment),
 }
 
-/// A sender may have this many bytes under way to a destination, however much others have.
+/// A sender may have this many bytes under way to a destination, whatever others have.
 const MODEST: usize = 16 * 1024;
-/// In the last quarter of a window it may have no more than this part of the space left, so that many senders leave
+/// In the last quarter of a window a sender may have at most this part of the free space, so that many senders leave
 /// some for more.
 const MODEST_PART: usize = 64;
-/// A sender that has nothing under way may send this part of the space left at once.
+/// A sender with nothing under way may send at most this part of the free space at once.
 const FIRST_PART: usize = 8;
-/// Signals that have been under way for this long wait in a queue somewhere, if they are more than [`A_LINE`].
+/// Signals that have been under way for this long are in a queue somewhere, if they are more than [`A_LINE`].
 const SLOW_AFTER: Duration = Duration::from_millis(500);
-/// This many bytes under way are a queue. Fewer are late because they were lost, or their way was.
+/// This many bytes under way form a queue. Fewer bytes are late because they, or the link, were lost.
 const A_LINE: usize = 128 * 1024;
 /// On a link that is backed up, this many times as long passes until the oldest item is sent again.
 const PATIENCE: u32 = 8;
@@ -135,9 +135,9 @@ pub(super) struct SendWindow {
     /// The destination's incarnation.
     incarnation: Incarnation,
     way: Reachability,
-    /// The lowest number kept.
+    /// The lowest number that is kept.
     base: u64,
-    /// How many lower numbers were never given out, because the destination said that it had them.
+    /// How many lower numbers were skipped, because the destination said that it had received them.
     skipped: u64,
     ring: VecDeque<KeptItem>,
     bytes: usize,
@@ -192,8 +192,8 @@ impl SendWindow {
         self.base.saturating_add(self.ring.len() as u64)
     }
 
-    /// The number that the next item would get if this destination had skipped none. What one destination skips does
-    /// not count for others: a rogue could otherwise raise all numbers beyond what an honest hub takes.
+    /// The number that the next item would get if this destination had skipped none. Numbers that one destination skips
+    /// do not count for others: otherwise a rogue could raise all numbers beyond those that an honest hub accepts.
     pub(super) fn given_out(&self, mutants: Mutants) -> u64 {
         if mutants.skips_are_for_all() {
             return self.next();
@@ -206,9 +206,9 @@ impl SendWindow {
         matches!(self.way, Reachability::LostSince(lost) if lost + hold <= now)
     }
 
-    /// Keeps the item, and sends it if there is a way. A refused item is given back; nothing changed. From half a
-    /// window on, while the link is `backed_up`, or while acknowledgements are slow to come, only senders with little
-    /// under way may add to it.
+    /// Keeps the item, and sends it if there is a route. A refused item is returned; nothing changed. From half a
+    /// window on, while the link is `backed_up`, or while acknowledgements are slow, only senders with little under way
+    /// may add to it.
     pub(super) fn push(
         &mut self,
         me: Me,
@@ -278,15 +278,15 @@ impl SendWindow {
         }
     }
 
-    /// Whether signals under way take long, in whichever queue they wait. Sending them again changes nothing.
+    /// Whether signals under way take long, in whichever queue they are. Sending them again would not help.
     fn is_slow(&self, now: Moment) -> bool {
         let oldest = self.ring.front().filter(|entry| entry.sent_at.is_some());
         self.bytes > A_LINE && oldest.is_some_and(|entry| entry.queued_at + SLOW_AFTER <= now)
     }
 
-    /// Sends items that were never sent, that no link took, or that were last sent at least `ago` before now: the
-    /// first, and more up to `most` bytes in total. If only `one` may be sent again, it sends no item that a link took
-    /// but the first.
+    /// Sends items that were never sent, that no link accepted, or that were last sent at least `ago` before now: the
+    /// first, and more up to `most` bytes in total. If `one` is set, it sends again only the first of the items that a
+    /// link accepted.
     fn send_again(
         &mut self,
         me: Me,
@@ -325,21 +325,21 @@ impl SendWindow {
         self.ring = ring;
     }
 
-    /// The link had no space for the last frame with this number: it is not in its queue.
+    /// The link had no space for the last frame with this number: it is not in the link's queue.
     pub(super) fn dropped(&mut self, seq: u64) {
         if let Some(entry) = self.entry(seq) {
             entry.dropped = true;
         }
     }
 
-    /// The item that is kept under this number.
+    /// The item with this number.
     pub(super) fn entry(&mut self, seq: u64) -> Option<&mut KeptItem> {
         let place = usize::try_from(seq.checked_sub(self.base)?).ok()?;
         self.ring.get_mut(place)
     }
 
-    /// The destination is reached by this hop from now on. All that is kept goes out again if that is
-    /// another link than before: what was under way on the old one may be lost.
+    /// The destination has this next hop from now on. If that is another link than before, all items are sent again:
+    /// those under way on the old link may be lost.
     pub(super) fn found(
         &mut self,
         me: Me,
@@ -357,7 +357,7 @@ impl SendWindow {
         }
     }
 
-    /// The space left, in bytes; or the share of the window that the numbers left are, if that is less.
+    /// The free space, in bytes; or the free part of the numbers as a share of the window, if that is less.
     fn space_left(&self, config: &ExchangeConfig) -> usize {
         let numbers = MAX_OUTSTANDING.saturating_sub(self.ring.len() as u64);
         let by_number = (config.window_bytes as u64).saturating_mul(numbers) / MAX_OUTSTANDING;
@@ -365,9 +365,9 @@ impl SendWindow {
         by_bytes.min(usize::try_from(by_number).unwrap_or(usize::MAX))
     }
 
-    /// Whether this item's sender has nothing under way here, little with this item, or less than half of its fair
-    /// share: a sender of little gets through where others have filled the way. The last quarter of a window is for
-    /// such senders alone, and what counts as little shrinks with it. Messages of hubs always may.
+    /// Whether this item's sender has nothing under way here, little including this item, or less than half of its fair
+    /// share: a sender of little gets through when others have filled the way. The last quarter of a window is for such
+    /// senders alone, and the limit for "little" shrinks with it. Messages of hubs are always allowed.
     fn has_share_left(&mut self, item: &WindowItem, config: &ExchangeConfig) -> bool {
         let Some(sender) = item.sender() else {
             return true;
@@ -411,7 +411,7 @@ impl SendWindow {
         }
     }
 
-    /// The destination has another incarnation: what is kept will never be acknowledged, and it knows of no skipped
+    /// The destination has another incarnation: the items will never be acknowledged, and it knows of no skipped
     /// numbers.
     pub(super) fn reborn(&mut self, incarnation: Incarnation) -> Vec<(WindowItem, SignalFailure)> {
         self.incarnation = incarnation;
@@ -420,14 +420,14 @@ impl SendWindow {
         gone
     }
 
-    /// Gives up all items. Those that were ever handed to a link may have arrived.
+    /// Gives up all items. Those that were handed to a link may have arrived.
     pub(super) fn give_up_all(&mut self) -> Vec<(WindowItem, SignalFailure)> {
         let mut gone = Vec::new();
         while self.give_up_first(&mut gone) {}
         gone
     }
 
-    /// Gives up all items, and gives out numbers above `upto` from now on.
+    /// Gives up all items, and uses numbers above `upto` from now on.
     pub(super) fn skip_past(&mut self, upto: u64) -> Vec<(WindowItem, SignalFailure)> {
         let gone = self.give_up_all();
         let skipped = upto.saturating_add(1).saturating_sub(self.base);
@@ -436,7 +436,7 @@ impl SendWindow {
         gone
     }
 
-    /// Gives up the oldest item, if there is one. It goes into `gone`, unless its sender knows already.
+    /// Gives up the oldest item, if there is one. It is added to `gone`, unless its sender knows already.
     fn give_up_first(&mut self, gone: &mut Vec<(WindowItem, SignalFailure)>) -> bool {
         let Some(entry) = self.pop() else {
             return false;
@@ -474,7 +474,7 @@ impl SendWindow {
         Some(entry)
     }
 
-    /// All up to `upto` was taken; gives back the refused items, in order. `None` if that is impossible.
+    /// All items up to `upto` were received; returns the refused items, in order. `None` if that is impossible.
     pub(super) fn acknowledged(
         &mut self,
         now: Moment,
@@ -500,8 +500,8 @@ impl SendWindow {
         Some(back)
     }
 
-    /// Does what is due, and gives back the items that are given up. While the link is `backed_up`, hardly anything
-    /// that it took is sent again.
+    /// Does everything that is due, and returns the items that are given up. While the link is `backed_up`, almost no
+    /// item that it accepted is sent again.
     pub(super) fn handle_timer(
         &mut self,
         me: Me,
@@ -533,7 +533,7 @@ impl SendWindow {
         gone
     }
 
-    /// When there is something to do, if nothing else happens before.
+    /// When there is something to do next, if nothing else happens before.
     pub(super) fn due(&self, config: &ExchangeConfig) -> Option<Moment> {
         let given_up = self.ring.front()?.queued_at + config.give_up_after;
         Some(given_up.min(match self.way {

@@ -1,4 +1,4 @@
-//! The exchange as the hub of the sender: accepting signals, placing them, and learning what became of them.
+//! The exchange at the hub of the sender: accepts signals, sends them or lets them wait, and learns their results.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +16,8 @@ use super::{Exchange, Found, PendingSignal, Resolve, Sent, Timer};
 
 impl Exchange {
     /// Sends a signal of a local claim to a peer of its network. `from_seq` is the sequence number of the sender's
-    /// claim in our directory; `found` is the claim that holds the target, if the caller has just looked it up and
-    /// nothing waits; otherwise it is looked up here.
+    /// claim in our directory. `found` is the claim that holds the target, if the caller has just looked it up and no
+    /// signal waits; otherwise it is looked up here.
     ///
     /// The order per sender and target holds while the target stays at its hub, also for signals that wait. When the
     /// target moves, signals that were on their way to its old hub may be overtaken.
@@ -34,7 +34,7 @@ impl Exchange {
     ) -> Result<Sent, SignalFailure> {
         let now = self.advance(now);
         let (from, target) = (signal.source, signal.target);
-        // If signals wait, a result from before they came may be out of date.
+        // If signals wait, a look-up from before they were accepted may be out of date.
         let found = found.filter(|_| self.waiting_room.len() == 0);
         let mut found = found.or_else(|| dir.resolve(&from.network, target));
         if self.waiting_room.len() > 0 {
@@ -72,8 +72,8 @@ impl Exchange {
         sent.map_err(|(_, why)| why)
     }
 
-    /// Lets a signal wait until another claim has the id: its local target did not take it, because the peer is gone
-    /// although its claim still stands. Everything else is as in [`send`](Self::send).
+    /// Lets a signal wait until another claim has the id: its local target did not accept it, because the peer is gone
+    /// although its claim still exists. Everything else is as in [`send`](Self::send).
     ///
     /// # Errors
     /// Nothing is kept, and the sender has to be told.
@@ -98,7 +98,7 @@ impl Exchange {
         };
         let target = pending.target.clone();
         self.let_wait(now, pending).map_err(|(_, why)| why)?;
-        // Another may have taken the id up since the look-up.
+        // Another claim may have taken the id since the look-up.
         self.on_appeared(now, dir, &from.network, &target);
         Ok(())
     }
@@ -108,8 +108,8 @@ impl Exchange {
         self.order
     }
 
-    /// Sends a message of our control plane to another hub's, in order with the signals to that hub. If
-    /// it is not, or perhaps not, delivered, [`Effect::HubMessageFailed`] has the `token`.
+    /// Sends a message of our control plane to another hub's, in order with the signals to that hub. If it is not, or
+    /// perhaps not, delivered, [`Effect::HubMessageFailed`] has the `token`.
     pub fn send_hub_message(&mut self, now: Moment, to: HubId, payload: Bytes, token: u64) {
         let now = self.advance(now);
         let item = WindowItem::Hub {
@@ -122,7 +122,7 @@ impl Exchange {
         }
     }
 
-    /// A claim became the visible winner of this id: signals that wait for it go on their way.
+    /// A claim became the visible winner of this id: signals that wait for it are sent.
     pub fn on_appeared(
         &mut self,
         now: Moment,
@@ -139,7 +139,7 @@ impl Exchange {
         }
     }
 
-    /// An acknowledgement for us.
+    /// An acknowledgement for this hub.
     pub fn handle_ack(&mut self, now: Moment, dir: &dyn Resolve, frame: AckFrame) {
         let now = self.advance(now);
         let hub = frame.head.source;
@@ -162,8 +162,8 @@ impl Exchange {
         }
     }
 
-    /// The destination has taken numbers that were never given out, so it takes no lower ones of ours any more. The
-    /// signals that it may have fail, and later ones get higher numbers.
+    /// The destination has received numbers that were never used, so it accepts no lower numbers of this hub any more.
+    /// The signals that it may have fail, and later ones get higher numbers.
     fn outpaced(&mut self, hub: HubId, upto: u64) {
         let Some(window) = self.send_windows.get_mut(&hub) else {
             return;
@@ -200,7 +200,7 @@ impl Exchange {
         }
     }
 
-    /// Sends a refused signal where its target is by now, or lets it wait.
+    /// Sends a refused signal to the present hub of its target, or lets it wait.
     fn place_again(&mut self, now: Moment, dir: &dyn Resolve, pending: PendingSignal) {
         self.effects.count(counted::PLACED_AGAIN);
         let (network, target) = (&pending.source.network, &pending.target);
@@ -233,7 +233,7 @@ impl Exchange {
         }
     }
 
-    /// Sends a signal to the hub that was found.
+    /// Sends a signal to the hub that has its target.
     fn dispatch(
         &mut self,
         now: Moment,
@@ -304,8 +304,8 @@ impl Exchange {
         }
     }
 
-    /// Fails a signal that may not wait. Where signals wait together, it fails all that wait beside it too: a sender
-    /// that was told that its target is not there must not reach it with half of its signals.
+    /// Fails a signal that may not wait. If signals wait together, it also fails the others: a sender that was told
+    /// that its target is not there must not reach it with some of its signals.
     fn fail_for_want_of_space(&mut self, pending: PendingSignal, together: bool) {
         let (source, network) = (pending.source.claim, pending.source.network.clone());
         let target = pending.target.clone();
@@ -329,14 +329,14 @@ impl Exchange {
         }
     }
 
-    /// Whether a signal whose hub was lost before it could be sent goes on waiting: it does where all signals of a
-    /// sender to a target wait together.
+    /// Whether a signal whose hub was lost before it could be sent goes on waiting: it does if all signals of a sender
+    /// to a target wait together.
     fn waits_for_better(&self, pending: &PendingSignal) -> bool {
         let (_, together) = self.config.wait_in(&pending.source.network);
         pending.wait && pending.refused_by.is_none() && together
     }
 
-    /// Puts an item in the window to a hub.
+    /// Puts an item into the window to a hub.
     pub(super) fn post(
         &mut self,
         now: Moment,
@@ -368,7 +368,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// A window to a hub that has none yet, and space for it.
+    /// Makes a window to a hub that has none yet, and makes space for it.
     fn open_window(&mut self, now: Moment, to: HubId) -> Result<SendWindow, SignalFailure> {
         let route = self.routes.by_hub.get(&to).copied();
         let (incarnation, way) = match (route, self.lost.get(&to)) {
@@ -402,22 +402,22 @@ impl Exchange {
         true
     }
 
-    /// Forgets an idle window. The numbers of later ones start above its own, so that the destination,
-    /// which may remember them, takes none for a duplicate.
+    /// Forgets an idle window. The numbers of later windows start above its own, so that the destination, which may
+    /// remember them, does not take a new one for a duplicate.
     fn close_window(&mut self, hub: HubId) {
         if let Some(mut window) = self.send_windows.remove(&hub) {
             self.forget(hub, &mut window);
         }
     }
 
-    /// Cleans up after a window that was taken out.
+    /// Cleans up after a window that was removed.
     pub(super) fn forget(&mut self, hub: HubId, window: &mut SendWindow) {
         self.timers.clear(Timer::SendWindow(hub), &mut window.timer);
         let given_out = window.given_out(self.config.mutants);
         self.first_number = self.first_number.max(given_out);
     }
 
-    /// Brings a window in line with the route to its hub.
+    /// Updates a window for the route to its hub.
     pub(super) fn reroute(&mut self, now: Moment, hub: HubId, route: Option<Route>) {
         let Some(window) = self.send_windows.get_mut(&hub) else {
             return;
@@ -464,7 +464,7 @@ impl Exchange {
         self.fail(hub, gone);
     }
 
-    /// Tells the senders of items to a hub.
+    /// Reports failed items to their senders.
     pub(super) fn fail(&mut self, to: HubId, items: Vec<(WindowItem, SignalFailure)>) {
         for (item, why) in items {
             match item {
@@ -472,7 +472,7 @@ impl Exchange {
                     mut pending,
                     target_claim,
                 } if why == SignalFailure::NoRoute && self.waits_for_better(&pending) => {
-                    // It was never sent, and its target may appear elsewhere before its time is over.
+                    // It was never sent, and its target may appear at another hub before its time is over.
                     pending.refused_by = Some((to, target_claim));
                     if let Err((pending, why)) = self.let_wait(self.now, pending) {
                         self.effects.fail(pending, why);
@@ -497,7 +497,7 @@ impl Exchange {
     }
 }
 
-/// Whether this very claim refused the signal.
+/// Whether exactly this claim refused the signal.
 fn was_refused_by(pending: &PendingSignal, found: Found) -> bool {
     pending.refused_by == Some((found.hub, found.claim))
 }

@@ -1,7 +1,7 @@
 //! One timer for each window, in the order of their times.
 //!
-//! A timer may fire early, because what it was set for has been settled since, but never late. Its window then looks
-//! at what is due, and sets it again. So the timers stay untouched while signals flow.
+//! A timer may fire early, because its reason was settled meanwhile, but never late. Its window then checks what is
+//! due, and sets it again. So the timers stay untouched while signals flow.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ pub(super) enum Timer {
 pub(super) struct Timers(BTreeSet<(Moment, Timer)>);
 
 impl Timers {
-    /// Makes sure that the timer fires at `at` or before. Its owner remembers in `slot` when it fires.
+    /// Makes sure that the timer fires at `at` or before. `slot` of its owner stores when it fires.
     pub(super) fn set(&mut self, timer: Timer, slot: &mut Option<Moment>, at: Moment) {
         if slot.is_some_and(|set| set <= at) {
             return;
@@ -42,7 +42,7 @@ impl Timers {
         self.0.first().map(|(at, _)| *at)
     }
 
-    /// Takes the first timer that fires at `now` or before. Its owner's slot must be cleared.
+    /// Removes the first timer that fires at `now` or before. Its owner's slot must be cleared.
     pub(super) fn pop_due(&mut self, now: Moment) -> Option<Timer> {
         if self.first()? > now {
             return None;

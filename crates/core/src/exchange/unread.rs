@@ -1,11 +1,11 @@
-//! Tells the hub of a sender which signals their receiver left unread.
+//! Tells the hub of a sender which of its signals their receiver left unread.
 //!
-//! A signal is acknowledged once it is in its receiver's mailbox. If the receiver goes before it reads it, its sender's
-//! hub is told by a message of its own, which travels like those of contests: once, in order, and sent again until it
-//! is acknowledged. Owns the layout of that message; `receiving` carries it out. A hub is believed about signals that
-//! were sent to it. If the signal is still kept, it proves the message, and its sender is told once, whatever else
-//! becomes of it. If it is not kept, its number must have been given out, and no other hub may hold its receiver,
-//! unless the hub that speaks is known to have held it.
+//! A signal is acknowledged once it is in its receiver's mailbox. If the receiver leaves before it reads the signal,
+//! its hub sends the sender's hub a message, like those of contests: once, in order, and again until it is
+//! acknowledged. Owns the layout of that message; `receiving` carries it out. A hub is believed about signals that were
+//! sent to it. If the signal is still kept, that proves the message, and its sender is told once, whatever else happens
+//! to it. If it is not kept, its number must have been used, and no other hub may have its receiver, unless the hub
+//! that sends the message is known to have had it.
 
 use std::collections::BTreeMap;
 
@@ -19,10 +19,10 @@ use super::Exchange;
 use super::effects::counted;
 use super::send_window::{SendWindow, WindowItem};
 
-/// The most signals that one message tells of; a longer one is ignored.
+/// The most signals in one message; a longer one is ignored.
 const MOST: usize = 1024;
-/// The first byte of the message. Contests begin with lower ones, and hubs that do not know this one ignore the
-/// message.
+/// The first byte of the message. Messages of contests begin with lower bytes. A hub that does not know this one
+/// ignores the message. The types and order of the fields below are a wire format.
 const TAG: u8 = 2;
 
 /// The message.
@@ -63,7 +63,7 @@ impl UnreadMessage {
             .into()
     }
 
-    /// The message, if this is one.
+    /// Decodes a message; `None` if it is not of this kind.
     pub(super) fn decode(payload: &[u8]) -> Option<Self> {
         let (&TAG, rest) = payload.split_first()? else {
             return None;
@@ -74,7 +74,7 @@ impl UnreadMessage {
 }
 
 impl Exchange {
-    /// Tells the senders of these signals at other hubs that the receiver with this id is gone and has not read them.
+    /// Tells the senders of these signals at other hubs that the receiver with this id has left and has not read them.
     pub fn return_unread(&mut self, now: Moment, target: &PeerId, unread: &[Unread]) {
         if self.config.mutants.unread_untold() {
             return;
@@ -109,16 +109,16 @@ impl Exchange {
     }
 }
 
-/// What a window knows of a signal that was not read.
+/// The state of an unread signal in its window.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Mark {
     /// There never was such a signal.
     Never,
     /// It was acknowledged.
     Unkept,
-    /// It is kept, and its sender is not told of it again when it is acknowledged or given up.
+    /// It is kept; its sender will not be told again when it is acknowledged or given up.
     First,
-    /// Its sender was told already.
+    /// Its sender has already been told.
     Again,
 }
 

@@ -1,10 +1,11 @@
 //! Variants of signals that not every hub knows.
 //!
-//! A later version has variants of signals that this one does not know. A hub on the way passes them on, since it reads
-//! no more than the head. A destination that does not know a variant refuses the signal but takes its number, so that
-//! no later signal waits. This should be rare: each hub tells by the *wire level* in its link record what it knows, and
-//! a sender looks at it first. Hubs of level 0 drop what they do not know, also on the way. While one of them is in
-//! reach, no hub sends what it would not pass on, and no hub passes on what it could not read: it would close the link.
+//! A later version has variants of signals that this one does not know. A hub on the way forwards them, since it reads
+//! only the head. A destination that does not know a variant refuses the signal but counts its number as received, so
+//! that no later signal waits. This should be rare: each hub has in its link record the *wire level* that it knows, and
+//! a sender checks it first. Hubs of level 0 drop unknown variants, also on the way. While one of them is in reach, no
+//! hub sends a variant that it would not forward, and no hub forwards one that it could not decode: it would close the
+//! link.
 
 use bytes::Bytes;
 
@@ -16,10 +17,10 @@ use crate::wire::{self, MAX_PAYLOAD};
 use super::Exchange;
 use super::send_window::WindowItem;
 
-/// Hubs of this wire level or higher pass on what they do not know.
+/// Hubs of this wire level or higher forward unknown variants.
 pub(super) const PASSES_ON: u8 = 1;
 
-/// The wire level that a hub has to have to be sent a variant.
+/// The wire level that a hub needs before it may be sent a variant.
 fn level_of(variant: u8) -> u8 {
     match variant {
         wire::PEER_VARIANT | wire::HUB_VARIANT => 0,
@@ -28,16 +29,16 @@ fn level_of(variant: u8) -> u8 {
     }
 }
 
-/// Whether a hub of this level knows what a signal says.
+/// Whether a hub of this level knows the content of a signal.
 pub(super) fn is_understood(body: &SignalBody, level: u8) -> bool {
     match body {
         SignalBody::Peer(_) | SignalBody::Hub { .. } => true,
-        // A variant that this version knows gets here only if it could not be read.
+        // A variant that this version knows gets here only if it could not be decoded.
         SignalBody::Other { variant, .. } => (1..=level).contains(&level_of(*variant)),
     }
 }
 
-/// Whether this is a signal of a variant that this version does not know. To a hub on the way this must make no
+/// Whether this is a signal of a variant that this version does not know. For a hub on the way this must make no
 /// difference.
 pub(super) fn is_unknown_signal(frame: &RawFrame) -> bool {
     matches!(
@@ -46,8 +47,8 @@ pub(super) fn is_unknown_signal(frame: &RawFrame) -> bool {
     )
 }
 
-/// Whether hubs of level 0 can read this frame, or drop it as unknown, so that they do not close the link that it comes
-/// by.
+/// Whether hubs of level 0 can decode this frame, or drop it as unknown, so that they do not close the link on which it
+/// arrives.
 pub(super) fn is_readable_on_the_way(frame: &RawFrame) -> bool {
     match wire::read_data(frame.clone()) {
         Ok(DataFrame::Signal(signal)) => match signal.body {
@@ -60,7 +61,7 @@ pub(super) fn is_readable_on_the_way(frame: &RawFrame) -> bool {
 }
 
 impl Exchange {
-    /// Whether a hub can be sent a signal of this variant: it knows it, and all hubs that may be on the way pass it on.
+    /// Whether a hub can be sent a signal of this variant: it knows it, and all hubs that may be on the way forward it.
     pub fn can_send_variant(&self, to: &HubId, variant: u8) -> bool {
         let needed = level_of(variant);
         let knows = |level: u8| level >= needed;

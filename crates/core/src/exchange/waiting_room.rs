@@ -1,9 +1,9 @@
-//! The waiting room: signals for a target that nobody holds, each until its own deadline.
+//! The waiting room: signals whose target is at no hub, each until its own deadline.
 //!
-//! Owns the bounds per sender, per target and in total. When a bound that many senders share is reached, the sender
-//! with the most waiting signals gives way, so that a few senders cannot take all of it. Must not know which claims are
-//! held: the exchange says when a target is there. Invariants: for one target, signals leave in the order in which they
-//! were accepted, also those that were under way to another hub in between; nothing leaves without being given back.
+//! Owns the bounds per sender, per target and in total. When a bound that many senders share is reached, a signal of
+//! the sender with the most waiting signals is dropped, so that a few senders cannot fill it. Must not know the claims:
+//! the exchange says when a target is there. Invariants: for one target, signals leave in the order in which they were
+//! accepted, also those that were under way to another hub in between; each signal that leaves is returned.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,12 +46,12 @@ enum WaitBound {
     All,
 }
 
-/// What became of a signal that should wait.
+/// The result for a signal that should wait.
 #[derive(Debug, Default)]
 pub(super) struct EnterOutcome {
-    /// The signal itself, if it may not.
+    /// The signal itself, if it may not wait.
     pub(super) refused: Option<PendingSignal>,
-    /// Those that gave way.
+    /// The signals that were dropped for it.
     pub(super) evicted: Vec<PendingSignal>,
 }
 
@@ -115,8 +115,8 @@ impl WaitingRoom {
         all.then_some(WaitBound::All)
     }
 
-    /// The last signal of the sender that has the most waiting, among those that share the bound; none if `me` has as
-    /// many.
+    /// The last signal of the sender with the most waiting signals, among those that share the bound; `None` if `me`
+    /// has as many.
     fn last_of_largest_share(
         &self,
         bound: WaitBound,
@@ -193,7 +193,7 @@ impl WaitingRoom {
             .flat_map(|backlog| &backlog.orders)
     }
 
-    /// Takes all signals of one sender that wait for one target.
+    /// Removes all signals of one sender that wait for one target.
     pub(super) fn take_of(
         &mut self,
         source: ClaimNo,
@@ -212,8 +212,8 @@ impl WaitingRoom {
         orders.into_iter().filter_map(|o| self.remove(o)).collect()
     }
 
-    /// Takes all signals that wait for this target, except those that `stays` keeps and later ones of the same sender,
-    /// so that none is overtaken.
+    /// Removes all signals that wait for this target, except those that `stays` keeps and later ones of the same
+    /// sender, so that none is overtaken.
     pub(super) fn take_for(
         &mut self,
         network: &NetworkKey,
@@ -253,7 +253,7 @@ impl WaitingRoom {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    /// Takes one signal.
+    /// Removes one signal.
     pub(super) fn remove(&mut self, order: u64) -> Option<PendingSignal> {
         let WaitingSignal { pending, deadline } = self.held.remove(&order)?;
         let cost = cost(&pending);

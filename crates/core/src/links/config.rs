@@ -6,16 +6,16 @@ use super::super::api::Bye;
 use super::super::ids::{HubId, Incarnation, LinkId, Moment};
 use super::super::mutants::Mutants;
 
-/// How links are watched.
+/// The configuration of links.
 #[derive(Clone, Copy, Debug)]
 pub struct LinkConfig {
     /// How often each link is pinged.
     pub ping_every: Duration,
-    /// A link is closed after this long without any frame, or if not one of its first three pings was answered.
+    /// A link is closed after this long without any frame, or if none of its first three pings was answered.
     pub dead_after: Duration,
-    /// How long a standing link has to answer once a rival has come.
+    /// How long the older link has to answer once a rival has arrived.
     pub rival_probe: Duration,
-    /// Known faults, for tests of the tests.
+    /// Known bugs, for tests of the tests.
     pub mutants: Mutants,
 }
 
@@ -30,7 +30,7 @@ impl Default for LinkConfig {
     }
 }
 
-/// What changed.
+/// An event of the table of links.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LinkEvent {
     /// There is a link with this hub now; or this is its new incarnation, and the links of the old one are gone.
@@ -42,7 +42,7 @@ pub enum LinkEvent {
         /// The active link.
         link: LinkId,
     },
-    /// Another link with this neighbour is the active one now.
+    /// Another link with this neighbour is active now.
     NeighbourSwitched {
         /// The neighbour.
         hub: HubId,
@@ -54,11 +54,11 @@ pub enum LinkEvent {
         /// The neighbour.
         hub: HubId,
     },
-    /// This link is forgotten here: say so to the other end and close it.
+    /// This link is forgotten here: tell the other end and close it.
     Close {
         /// The link.
         link: LinkId,
-        /// What the other end is told.
+        /// The reason for the other end.
         bye: Bye,
     },
     /// The active link's smoothed round-trip time, measured anew.
@@ -68,7 +68,7 @@ pub enum LinkEvent {
         /// The time there and back.
         rtt: Duration,
     },
-    /// A machine that is not this process goes by this hub's id. An alarm; its link is closed.
+    /// A machine that is not this process uses this hub's id: an alarm. Its link is closed.
     IdentityClash {
         /// The incarnation that it claims.
         incarnation: Incarnation,
@@ -82,7 +82,7 @@ pub struct LinkView {
     pub link: LinkId,
     /// The hub at its other end.
     pub hub: HubId,
-    /// What is sent to that hub goes by this link.
+    /// It is the link on which frames to that hub are sent.
     pub active: bool,
     /// We dialled it.
     pub outgoing: bool,

@@ -1,4 +1,4 @@
-//! One open link: its pings, its pongs, and what they measured.
+//! One open link: its pings, its pongs, and the measured times.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -24,20 +24,20 @@ pub(super) struct Link {
     pub(super) next_ping: Moment,
     /// The last ping's token; tokens count up from 1.
     pub(super) token: u64,
-    /// Pings whose pong has not come, oldest first.
+    /// Pings without a pong, oldest first.
     asked: VecDeque<(u64, Moment)>,
-    /// The last ping has not been taken for sending yet.
+    /// The last ping has not been sent yet.
     pub(super) ping_waits: bool,
     pub(super) pongs: VecDeque<u64>,
     pub(super) rtt: Option<Duration>,
 }
 
 impl Link {
-    /// More pings in flight than this, and the oldest no longer counts.
+    /// If more pings than this are in flight, the oldest no longer counts.
     pub(super) const MAX_ASKED: usize = 8;
-    /// This many pings, each sent, without a single answer are silence.
+    /// This many pings, each sent, without a single answer mean silence.
     pub(super) const MAX_UNANSWERED: u64 = 3;
-    /// More pongs waiting than this, and the oldest is not sent.
+    /// If more pongs than this wait, the oldest is not sent.
     pub(super) const MAX_PONGS: usize = 4;
 
     pub(super) fn new(now: Moment, up: &LinkUp, rank: LinkRank) -> Self {
@@ -56,7 +56,7 @@ impl Link {
         }
     }
 
-    /// Makes sure that a ping is on its way that is not older than `now`, and gives its token.
+    /// Makes sure that a ping is on its way that is not older than `now`, and returns its token.
     pub(super) fn ping(&mut self, now: Moment, every: Duration) -> u64 {
         self.next_ping = now + every;
         if !self.ping_waits {
@@ -70,8 +70,8 @@ impl Link {
         self.token
     }
 
-    /// When the link counts as silent, if nothing more comes: `dead_after` its last frame, or, if none of its first
-    /// pings was answered, when the next one would be due.
+    /// When the link becomes silent, if no frame arrives: `dead_after` its last frame, or, if none of its first pings
+    /// was answered, when the next one would be due.
     pub(super) fn silent_at(&self, config: &LinkConfig) -> Moment {
         let quiet = self.heard + config.dead_after;
         let unanswered =
@@ -83,7 +83,7 @@ impl Link {
         }
     }
 
-    /// The time that the ping with this token took, if it was asked and not answered before.
+    /// The round-trip time of the ping with this token, if it was sent and not answered before.
     pub(super) fn answered(&mut self, now: Moment, token: u64) -> Option<Duration> {
         let place = self.asked.iter().position(|(asked, _)| *asked == token)?;
         let (_, sent) = self.asked.drain(..=place).next_back()?;

@@ -1,17 +1,17 @@
-//! Which records are kept: a hub holds a bounded number, and one may have to give way to another.
+//! Which records are kept: their number is bounded, and a new one may replace another.
 //!
-//! A record for which there is no space is refused, and asked for again when there may be some. A hub that nothing
-//! leads to never displaces another such: the two would go round in the mesh for ever, because each hub that has
-//! dropped one takes it for news.
+//! A record for which there is no space is refused, and asked for again when there may be space. An unreachable hub
+//! never replaces another unreachable hub: the two would circulate in the mesh for ever, because each hub that has
+//! dropped one takes it for new.
 
 use super::super::ids::{HubId, Moment};
 use super::Topology;
 use crate::frames::LinkRecord;
 
 impl Topology {
-    /// Makes space for the record of one more hub that a path would lead to: the hub that has been unreachable for the
-    /// longest gives way. For a neighbour there is always space, because a hub that is none gives way: made-up hubs
-    /// cannot keep it out.
+    /// Makes space for the record of one more hub to which there would be a path: the hub that has been unreachable for
+    /// the longest is dropped. For a neighbour there is always space, because a hub that is not a neighbour is dropped:
+    /// made-up hubs cannot keep a neighbour out.
     pub(super) fn make_space(&mut self, now: Moment, newcomer: &LinkRecord) -> bool {
         let mutants = self.config.mutants;
         if self.records.len() < self.config.max_hubs || mutants.records_without_end() {
@@ -59,8 +59,8 @@ impl Topology {
         })
     }
 
-    /// Asks all neighbours anew for what we lack, once there may be space for records that were refused. It does not
-    /// ask again at once, because there may be no space for what they have.
+    /// Asks all neighbours again for missing records, once there may be space for records that were refused. It does
+    /// not ask again at once, because there may be no space for their records.
     pub(super) fn ask_for_turned_away(&mut self, now: Moment) {
         let has_space =
             self.records.len() < self.config.max_hubs || self.longest_unreachable().is_some();

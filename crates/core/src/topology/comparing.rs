@@ -1,12 +1,12 @@
-//! Whether the two ends of a link hold the same records.
+//! Finds records that one end of a link lacks.
 //!
-//! Each end greets the other with a summary. A hub that knows no other yet asks for all records with it, and goes on
-//! asking until one has sent them. If the other end can be reached by this link alone, the link joins two parts that
-//! may know different things: both ends announce all that they hold. A moment later, and then from time to time, the
-//! lower id of the two sends the sums of its records by shares of the hubs; where these differ, both announce what is
-//! in the share. This finds records that were lost with a link, and all else that went wrong.
+//! Each end greets the other with a summary. A hub that knows no other yet asks for all records in it, and asks again
+//! until a neighbour has sent them. If the other end can be reached on this link alone, the link joins two parts that
+//! may have different records: both ends announce all of theirs. A moment later, and then from time to time, the lower
+//! id of the two sends the sums of its records by shares of the hubs. If a sum differs, both announce the records of
+//! that share. This finds records that were lost with a link, and all other differences.
 //!
-//! Only reachable hubs are summed up: one end may have forgotten others that the other end has not.
+//! Only reachable hubs are in the sums: one end may have forgotten others that the other end has not.
 
 use super::super::ids::{HubId, LinkId, Moment, mix, stable_hash};
 use super::Topology;
@@ -14,7 +14,7 @@ use super::flooding::earliest;
 use super::record_queue::Compare;
 use crate::frames::{ControlFrame, LinkRecord, Summary};
 
-/// How far a hub that knows no other has come in learning of all.
+/// The progress of a hub that knows no other, in learning all records.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Start {
     /// No neighbour was asked.
@@ -44,7 +44,7 @@ impl Topology {
         self.compare_due = earliest(self.compare_due, Some(at));
     }
 
-    /// Records came by `link`. A hub that sends us on to others sends some without a greeting: these are not all.
+    /// Records arrived on `link`. A hub that sends us on also sends some, without a greeting: these are not all.
     pub(super) fn on_told(&mut self, link: LinkId) {
         let greeted = || {
             self.record_queues
@@ -56,7 +56,7 @@ impl Topology {
         }
     }
 
-    /// A link is gone: if all was asked for by it, another neighbour is asked.
+    /// A link is gone: if all records were asked for on it, another neighbour is asked.
     pub(super) fn ask_another_for_all(&mut self, gone: LinkId) {
         if self.start != Start::Asked(gone) {
             return;
@@ -69,7 +69,7 @@ impl Topology {
         });
     }
 
-    /// The other end greets us, or compares what it holds with what we do.
+    /// The other end greets us, or compares its records with ours.
     pub fn handle_summary(&mut self, now: Moment, link: LinkId, summary: &Summary) {
         self.on_greeted(now, link);
         if summary.wants_all {
@@ -133,7 +133,7 @@ impl Topology {
         })
     }
 
-    /// Does what is due on links.
+    /// Does everything that is due on links.
     pub(super) fn compare_due_links(&mut self, now: Moment) {
         if self.compare_due.is_none_or(|due| due > now) {
             return;
@@ -156,7 +156,7 @@ impl Topology {
         self.compare_due = due.min();
     }
 
-    /// Does what is due on this link, and gives the time of the next comparison.
+    /// Does everything that is due on this link, and returns the time of the next comparison.
     fn compare_link(&mut self, now: Moment, link: LinkId, hub: HubId) -> Moment {
         let first = self.record_queue(link).compared == 0;
         let joins_two_parts = first && !self.is_redundant(hub);
@@ -182,8 +182,8 @@ impl Topology {
         now + after * 4 + after * part / 250
     }
 
-    /// Hubs whose records were held meanwhile came back into reach: their side may hold others than we do. Compares
-    /// with all neighbours soon.
+    /// Hubs that were out of reach came back: their side may have other records than we do. Compares with all
+    /// neighbours soon.
     pub(super) fn compare_soon(&mut self, now: Moment) {
         let after = self.config.compare_after;
         for (link, queue) in &mut self.record_queues {

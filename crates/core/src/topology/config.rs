@@ -6,26 +6,26 @@ use super::super::ids::{HubId, Incarnation};
 use super::super::mutants::Mutants;
 use crate::frames::WIRE_LEVEL;
 
-/// How the topology behaves, and what this hub says of itself.
+/// The configuration of the topology, and the fields of this hub's record.
 #[derive(Clone, Debug)]
 pub struct TopologyConfig {
     /// The addresses where this hub can be dialled; empty if it cannot be. Cut to
     /// [`crate::frames::LinkRecord::MAX_URLS`].
     pub urls: Vec<String>,
-    /// Where it runs, for operators; left out if longer than [`crate::frames::LinkRecord::MAX_REGION_BYTES`].
+    /// Its location, for operators; left out if longer than [`crate::frames::LinkRecord::MAX_REGION_BYTES`].
     pub region: String,
     /// The least time between two records of our own, after a pause.
     pub pacing: Duration,
-    /// The most that this time grows to: each record that follows another doubles it.
+    /// The longest such time: each record that follows another doubles it.
     pub pacing_most: Duration,
     /// How long a change that cuts no hub off waits for more of its kind: a further link, another cost.
     pub settle: Duration,
     /// The longest that such a change waits.
     pub settle_most: Duration,
-    /// How long word of a record waits, so that it need not go to a neighbour that has it from elsewhere by then. Up to
-    /// twice this, so that the two ends of a link differ.
+    /// How long the announcement of a record waits, so that it need not be sent to a neighbour that has the record from
+    /// elsewhere by then. Up to twice this, so that the two ends of a link differ.
     pub announce_after: Duration,
-    /// After this long without the record, another neighbour that has it is asked.
+    /// After this long without the record, another neighbour is asked that has it.
     pub ask_again_after: Duration,
     /// How long a new neighbour has to become reachable by other paths, before all records are announced to it. The two
     /// ends first compare their records after four to eight times as long.
@@ -34,13 +34,14 @@ pub struct TopologyConfig {
     pub compare_every: Duration,
     /// How long an unreachable hub is remembered, and then its incarnation for as long again.
     pub forget_after: Duration,
-    /// The same for a hub that had been forgotten, and that an old copy of its record brought back.
+    /// How long an unreachable hub is remembered that had been forgotten, and that an old copy of its record brought
+    /// back.
     pub forget_again_after: Duration,
     /// The round-trip time that adds 1 to a link's cost.
     pub rtt_step: Duration,
     /// A round trip that differs by no more than this, or by no more than a quarter, changes no cost.
     pub rtt_differs: Duration,
-    /// A link's cost changes at most once in this time.
+    /// The least time between two changes of a link's cost.
     pub cost_every: Duration,
     /// The least time between two shortest-path runs that changes elsewhere cause.
     pub spf_every: Duration,
@@ -48,22 +49,22 @@ pub struct TopologyConfig {
     pub spf_every_per_hub: Duration,
     /// The most hubs with a record, this one included.
     pub max_hubs: usize,
-    /// How often others are asked at most for records that there was no space for.
+    /// The least time between two requests for records that were refused because there was no space.
     pub ask_again_every: Duration,
     /// The most forgotten hubs whose incarnation is remembered.
     pub max_past_incarnations: usize,
-    /// How far the epoch of an incarnation may lie above that of the last one known of its hub, or above 0. A hub rises by
-    /// one each time that it restarts before it was forgotten.
+    /// How far the epoch of an incarnation may be above the last known one of its hub, or above 0. A hub's epoch rises
+    /// by one each time that it restarts before it was forgotten.
     pub max_epoch_jump: u32,
-    /// How often the own epoch may be raised within `bump_window`.
+    /// How often this hub's epoch may be raised within `bump_window`.
     pub max_bumps: usize,
     /// See `max_bumps`.
     pub bump_window: Duration,
-    /// Says in its record that this hub can take single networks of others' claims.
+    /// Says in its record that this hub can subscribe to single networks of others' claims.
     pub knows_interest: bool,
     /// The wire level in this hub's record: [`WIRE_LEVEL`], except for simulated hubs of later versions.
     pub level: u8,
-    /// Known faults, for tests of the tests.
+    /// Known bugs, for tests of the tests.
     pub mutants: Mutants,
 }
 
@@ -100,45 +101,45 @@ impl Default for TopologyConfig {
     }
 }
 
-/// What changed.
+/// An event of the topology.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TopologyEvent {
-    /// A path leads to this hub now.
+    /// There is a path to this hub now.
     Reachable {
         /// The hub.
         hub: HubId,
         /// Its incarnation.
         incarnation: Incarnation,
     },
-    /// No path leads to this hub any more.
+    /// There is no path to this hub any more.
     Unreachable {
         /// The hub.
         hub: HubId,
     },
-    /// A hub that was known before shows a later incarnation (or a raised epoch) in its record.
+    /// A hub that was known before has a later incarnation (or a raised epoch) in its record.
     IncarnationChanged {
         /// The hub.
         hub: HubId,
         /// Its incarnation.
         incarnation: Incarnation,
     },
-    /// The hub is new, or its addresses or its draining flag are: look at [`super::Topology::record`].
+    /// The hub is new, or its addresses or its draining flag are: read [`super::Topology::record`].
     Learned {
         /// The hub.
         hub: HubId,
     },
-    /// A hub that was known before has changed its mind about interest (asks for it, no longer asks, or knows of it
-    /// now): see [`crate::frames::LinkRecord::asks_for_interest`].
+    /// A hub that was known before has changed its statement about interest (asks for it, no longer asks, or knows of
+    /// it now): see [`crate::frames::LinkRecord::asks_for_interest`].
     MindChanged,
     /// The hub was unreachable for so long that its record is dropped.
     Forgotten {
         /// The hub.
         hub: HubId,
     },
-    /// [`super::Topology::routes`] gives new routes.
+    /// [`super::Topology::routes`] returns new routes.
     RoutesChanged,
-    /// This hub goes on in this incarnation.
+    /// This hub has this incarnation from now on.
     OwnIncarnation(Incarnation),
-    /// Another live machine uses this hub's id. Said once.
+    /// Another live machine uses this hub's id. Reported once.
     IdentityClash,
 }

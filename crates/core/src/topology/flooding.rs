@@ -1,17 +1,19 @@
-//! How a new record spreads: by the tree of its hub to neighbours that lack it, and as a line of word to the others.
+//! How a new record spreads: in full along the tree of its hub, and as an announcement of its number to other
+//! neighbours.
 //!
-//! Neighbours that take the claims of a hub from us are sent its records unasked: the tree of a hub's claims is the
-//! tree of its records. All other neighbours get word that the record exists, a moment later, unless they sent word of
-//! it to us meanwhile; a neighbour that lacks it asks (`pulling`). So each hub is given each record once or little more
-//! often, and nothing depends on the trees being right. Our own records go to all neighbours at once, and a hub of
-//! protocol 1 is given every record.
+//! Neighbours that subscribe to the claims of a hub at this hub are sent that hub's records unasked: the tree of a
+//! hub's claims is also the tree of its records. All other neighbours are sent an announcement a moment later, unless
+//! they announced the record to us meanwhile; a neighbour that lacks the record asks for it (`pulling`). So each hub
+//! gets each record once or little more often, and nothing depends on the trees being right. Our own records are sent
+//! to all neighbours at once, and a hub of protocol 1 is sent every record.
 //!
-//! No hub takes claims of a hub that is not reachable yet. Its records go by the tree of the lowest reachable id.
+//! No hub subscribes to claims of a hub that is not reachable yet. The records of such a hub use the tree of the lowest
+//! reachable id.
 
 use super::super::ids::{HubId, LinkId, Moment, mix, stable_hash};
 use super::Topology;
 
-/// The hub by whose tree the records of unreachable hubs travel, and the link towards it.
+/// The hub whose tree the records of unreachable hubs use, and the link towards it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Root {
     pub(super) hub: HubId,
@@ -19,7 +21,7 @@ pub(super) struct Root {
 }
 
 impl Topology {
-    /// The neighbour at the other end takes the claims of this hub from us.
+    /// The neighbour at the other end subscribes to the claims of this hub here.
     pub fn on_subscribed(&mut self, link: LinkId, hub: HubId) {
         if self.records.contains_key(&hub)
             && let Some(queue) = self.record_queues.get_mut(&link)
@@ -28,14 +30,14 @@ impl Topology {
         }
     }
 
-    /// It takes them no longer.
+    /// The neighbour ends that subscription.
     pub fn on_unsubscribed(&mut self, link: LinkId, hub: &HubId) {
         if let Some(queue) = self.record_queues.get_mut(&link) {
             queue.children.remove(hub);
         }
     }
 
-    /// Passes the record of this hub on to all neighbours but the one that it came from.
+    /// Sends the record of this hub on to all neighbours except the one from which it came.
     pub(super) fn flood(&mut self, now: Moment, hub: HubId, from: Option<LinkId>) {
         let all = hub == self.me;
         let root = (!self.is_reachable(hub)).then_some(self.root);
@@ -53,7 +55,7 @@ impl Topology {
         }
     }
 
-    /// Plans to send word of a record that the other end of `link` has an older version of, or none.
+    /// Plans to announce a record of which the other end of `link` has an older version, or none.
     pub(super) fn tell_later(&mut self, now: Moment, link: LinkId, hub: HubId) {
         let at = word_due(self.me, link, now, &self.config);
         let queue = self.record_queue(link);
@@ -62,7 +64,7 @@ impl Topology {
         self.words_due = earliest(self.words_due, due);
     }
 
-    /// Sends word that has waited long enough.
+    /// Sends the announcements that are due.
     pub(super) fn give_due_words(&mut self, now: Moment) {
         if self.words_due.is_none_or(|due| due > now) {
             return;
@@ -92,7 +94,7 @@ impl Topology {
     }
 }
 
-/// When word goes out on this link. The time differs at both ends, so that one is earlier.
+/// When announcements are sent on this link. The time differs at both ends, so that one is earlier.
 fn word_due(me: HubId, link: LinkId, now: Moment, config: &super::TopologyConfig) -> Moment {
     let span = config.announce_after;
     let part = mix(stable_hash(&me.0) ^ mix(link.0)) % 1_000;

@@ -1,8 +1,8 @@
-//! The neighbours: the link to send to each by, and its cost.
+//! The neighbours: the link on which to send to each, and its cost.
 //!
-//! A link is listed once its other end has spoken by it: a link that is closed again at once, because there are enough
-//! or because another to the same hub stands, costs no hub a record. A hub of protocol 1 lists its links at once, and
-//! we do the same for links with it.
+//! A link is listed once a frame of its other end has arrived on it. So a link that is closed again at once, because
+//! there are enough links or another one to the same hub, costs no hub a record. A hub of protocol 1 lists its links at
+//! once, and we do the same for links with it.
 
 use std::time::Duration;
 
@@ -16,23 +16,23 @@ pub(super) struct Neighbour {
     pub(super) incarnation: Incarnation,
     pub(super) cost: u16,
     cost_set: Option<Moment>,
-    /// The round trip that the cost was set for, or the first that was measured, or the one that a remembered cost
-    /// stands for.
+    /// The round-trip time for which the cost was set: the first measured one, or the one that a remembered cost
+    /// represents.
     rtt: Option<Duration>,
-    /// Its hub takes us for a neighbour too.
+    /// Its hub also considers us a neighbour.
     pub(super) confirmed: bool,
 }
 
 impl Topology {
-    /// A link is up, which speaks this version of the link protocol once it is chosen. To be called before any other
-    /// call about the link.
+    /// A link is up, which uses this version of the link protocol once it is chosen. To be called before any other call
+    /// about the link.
     pub fn on_link_up(&mut self, link: LinkId, version: u16) {
         if version < PULLS_SINCE {
             self.flooded.insert(link);
         }
     }
 
-    /// A neighbour is there, or its new incarnation is: `link` is the one to send by. A greeting goes out on it.
+    /// A neighbour is there, or its new incarnation is: `link` is the one on which to send. Queues a greeting.
     pub fn on_neighbour_up(
         &mut self,
         now: Moment,
@@ -53,18 +53,18 @@ impl Topology {
         let again = self.neighbours.insert(hub, neighbour).is_some();
         self.meet(now, hub, link);
         if again {
-            // What was known of the links of its former incarnation counts no more.
+            // The state of the links of its former incarnation no longer counts.
             self.run_spf(now);
         }
     }
 
-    /// Another link is the one to send to this neighbour by. A greeting goes out on it.
+    /// Another link is the one on which to send to this neighbour. Queues a greeting.
     pub fn on_neighbour_switched(&mut self, now: Moment, hub: HubId, link: LinkId) {
         let Some(neighbour) = self.neighbours.get_mut(&hub) else {
             return;
         };
         let before = std::mem::replace(&mut neighbour.link, link);
-        // What the old link had still to send is kept while it is open: it may be chosen again.
+        // The queue of the old link is kept while it is open: it may be chosen again.
         if self
             .record_queues
             .get(&before)
@@ -79,15 +79,15 @@ impl Topology {
     /// A neighbour is gone.
     pub fn on_neighbour_down(&mut self, now: Moment, hub: HubId) {
         self.drop_record_queues(hub, None);
-        // A link that was never listed led nowhere, and no hub has heard of it.
+        // A link that was never listed is on no path, and no hub has heard of it.
         if self.neighbours.remove(&hub).is_some() && self.lists(hub) {
             self.want_record(now);
             self.run_spf(now);
         }
     }
 
-    /// A link is closed: drops what was kept for it. If it was a neighbour's active link, a further call tells that
-    /// another one is chosen, or that the neighbour is gone.
+    /// A link is closed: drops its state. If it was a neighbour's active link, another call says that another one is
+    /// chosen, or that the neighbour is gone.
     pub fn on_link_closed(&mut self, link: LinkId) {
         self.flooded.remove(&link);
         if self.neighbours.values().all(|n| n.link != link) {
@@ -97,7 +97,7 @@ impl Topology {
         }
     }
 
-    /// Begins to speak with a neighbour by this link.
+    /// Starts to use a link with a neighbour.
     fn meet(&mut self, now: Moment, hub: HubId, link: LinkId) {
         let hasty = self.config.mutants.unconfirmed_link_listed();
         let queue = self.record_queue(link);
@@ -128,7 +128,8 @@ impl Topology {
         neighbour.confirmed = true;
         let hub = *hub;
         if self.lists(hub) {
-            // It was lost, and is back before we could say so: no word is needed, but paths lead over it again.
+            // It was lost, and is back before we could say so: no announcement is needed, but there are paths over it
+            // again.
             self.run_spf(now);
         }
         if self.is_reachable(hub) {
@@ -138,7 +139,7 @@ impl Topology {
         }
     }
 
-    /// Drops what was kept for the links with a hub, but for this one.
+    /// Drops the state of all links with a hub except this one.
     fn drop_record_queues(&mut self, hub: HubId, but: Option<LinkId>) {
         let gone: Vec<LinkId> = self
             .record_queues
@@ -158,9 +159,9 @@ impl Topology {
         }
     }
 
-    /// The round-trip time to a neighbour was measured. The cost that follows is taken over at most every `cost_every`,
-    /// and only if the round trip differs by `rtt_differs` and a quarter from the one that the cost was set for: costs
-    /// have small steps, so that paths are short, and would otherwise change with every measurement.
+    /// The round-trip time to a neighbour was measured. A new cost is set at most every `cost_every`, and only if the
+    /// round trip differs by `rtt_differs` and a quarter from the one for which the cost was set: costs have small
+    /// steps, so that paths are short, and would otherwise change with every measurement.
     pub fn on_rtt(&mut self, now: Moment, hub: HubId, rtt: Duration) {
         let step = self.config.rtt_step;
         let cost = rtt.as_micros() / step.as_micros().max(1);

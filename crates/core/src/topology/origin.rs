@@ -1,4 +1,4 @@
-//! What this hub says of itself: its record, and the incarnation that it claims.
+//! This hub's own record, and its incarnation.
 
 use super::super::ids::{HubId, Incarnation, LinkId, Moment};
 use super::own::{Bump, OwnRecord};
@@ -11,7 +11,7 @@ impl Topology {
         self.make_due_record(now);
     }
 
-    /// As [`Topology::want_record`], for a change that cuts no hub off.
+    /// Like [`Topology::want_record`], for a change that cuts no hub off.
     pub(super) fn want_record_in_a_while(&mut self, now: Moment) {
         self.own.want_in_a_while(now);
         self.make_due_record(now);
@@ -29,7 +29,7 @@ impl Topology {
         place.is_ok()
     }
 
-    /// A link that waits to be listed is needed after all: its hub went out of reach by other ways.
+    /// A link that waits to be listed is needed after all: its hub went out of reach on other paths.
     pub(super) fn list_what_is_needed(&mut self, now: Moment) {
         let needed = self.neighbours.iter().any(|(hub, neighbour)| {
             neighbour.confirmed && !self.is_reachable(*hub) && !self.lists(*hub)
@@ -58,7 +58,7 @@ impl Topology {
         self.run_spf(now);
     }
 
-    /// Our record as it would be now, under the number of our last one.
+    /// Our record as it would be now, with the number of our last one.
     pub(super) fn own_record(&self) -> LinkRecord {
         LinkRecord {
             hub: self.me,
@@ -85,7 +85,7 @@ impl Topology {
         }
     }
 
-    /// Whether this hub asks for interest; none if it does not know of it.
+    /// Whether this hub asks for interest; `None` if it does not know of it.
     pub fn set_interest(&mut self, now: Moment, asks: Option<bool>) {
         if self.asks_for_interest != asks {
             self.asks_for_interest = asks;
@@ -108,7 +108,7 @@ impl Topology {
         self.records.insert(self.me, stored);
     }
 
-    /// This hub goes by another id from now on, in a first incarnation. It must have no neighbour.
+    /// This hub has another id from now on, in a first incarnation. It must have no neighbour.
     pub fn set_id(&mut self, now: Moment, me: HubId, incarnation: Incarnation) {
         self.records.remove(&self.me);
         self.me = me;

@@ -1,11 +1,11 @@
-//! This hub's own record: when a new one may be made, and which incarnation it tells of.
+//! When a new record of this hub may be made, and with which incarnation.
 //!
 //! Owns the pacing of records and the count of raised epochs. Called by `Topology` alone, which builds the record
 //! and sends it.
 //!
-//! A change that cuts a hub off, or is the only way to one, goes out as soon as the pacing allows. Further links and
-//! other costs wait for more of their kind, because a hub that has just started makes dozens of links and gives many of
-//! them up. Records that follow each other are spaced out: the gap doubles from `pacing` to `pacing_most`, and is short
+//! A change that cuts a hub off, or is the only link to one, is sent as soon as the pacing allows. Further links and
+//! other costs wait for more of their kind, because a hub that has just started makes dozens of links and closes many
+//! of them. Records that follow each other are spaced: the gap doubles from `pacing` to `pacing_most`, and is short
 //! again after a pause of twice `pacing_most`.
 
 use std::collections::VecDeque;
@@ -14,12 +14,12 @@ use std::time::Duration;
 use super::super::ids::{Incarnation, Moment};
 use super::TopologyConfig;
 
-/// What came of hearing about a higher incarnation of ourselves.
+/// The result of hearing about a higher incarnation of this hub.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Bump {
     /// We go on in this incarnation.
     Raised(Incarnation),
-    /// It happened too often: someone else uses our id.
+    /// It happened too often: another machine uses our id.
     Clash,
     /// The clash is known already.
     Known,
@@ -34,7 +34,7 @@ pub(super) struct OwnRecord {
     last: Option<Moment>,
     /// The least time between the last record and the next.
     gap: Duration,
-    /// A change that cannot wait has to go out.
+    /// A change that cannot wait has to be sent.
     urgent: bool,
     /// When the first and the latest change that can wait came up.
     waiting: Option<(Moment, Moment)>,
@@ -57,18 +57,18 @@ impl OwnRecord {
         }
     }
 
-    /// Asks for a new record as soon as may be.
+    /// Asks for a new record as soon as possible.
     pub(super) fn want(&mut self) {
         self.urgent = true;
     }
 
-    /// Asks for a new record once nothing more of its kind comes up.
+    /// Asks for a new record once no more changes of its kind happen.
     pub(super) fn want_in_a_while(&mut self, now: Moment) {
         let first = self.waiting.map_or(now, |(first, _)| first);
         self.waiting = Some((first, now));
     }
 
-    /// When the record that was asked for may be made.
+    /// When the next record may be made.
     pub(super) fn due(&self, config: &TopologyConfig) -> Option<Moment> {
         let mark = self.last.map_or(Moment::default(), |last| last + self.gap);
         if self.urgent {
@@ -79,13 +79,13 @@ impl OwnRecord {
         Some(settled.max(mark))
     }
 
-    /// No record is wanted any more.
+    /// No record is needed any more.
     pub(super) fn rest(&mut self) {
         self.urgent = false;
         self.waiting = None;
     }
 
-    /// A record is being made: gives its number.
+    /// A record is being made: returns its number.
     pub(super) fn originate(&mut self, now: Moment, config: &TopologyConfig) -> u64 {
         self.rest();
         let pause = config.pacing_most * 2;

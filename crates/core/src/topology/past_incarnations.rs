@@ -1,7 +1,7 @@
 //! The highest incarnation of each hub whose record was forgotten.
 //!
-//! Bounded: past its capacity, the oldest entry is dropped. Old entries are dropped too, because an incarnation that no
-//! hub has may have been made up, and must not keep its hub out for good. Called by `Topology` alone.
+//! Bounded: above its capacity, the oldest entry is dropped. Old entries are dropped too, because an incarnation that
+//! no hub has may be made up, and must not keep its hub out for ever. Called by `Topology` alone.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ pub(super) struct PastIncarnations {
     capacity: usize,
     by_hub: BTreeMap<HubId, (Incarnation, u64)>,
     by_age: BTreeMap<u64, (Moment, HubId)>,
-    /// Counts what was remembered.
+    /// Numbers the entries.
     count: u64,
 }
 
@@ -51,7 +51,7 @@ impl PastIncarnations {
         }
     }
 
-    /// Forgets what was remembered by `then`.
+    /// Forgets entries made before `then`.
     pub(super) fn expire(&mut self, then: Moment) {
         while let Some(oldest) = self.by_age.first_entry() {
             let (at, hub) = *oldest.get();
@@ -63,7 +63,7 @@ impl PastIncarnations {
         }
     }
 
-    /// Forgets and gives what was remembered of this hub.
+    /// Removes and returns the entry of this hub.
     pub(super) fn take(&mut self, hub: HubId) -> Option<Incarnation> {
         let (incarnation, age) = self.by_hub.remove(&hub)?;
         self.by_age.remove(&age);

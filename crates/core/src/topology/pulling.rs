@@ -1,13 +1,12 @@
-//! Records that neighbours have and we lack: one of them is asked at a time.
+//! Asks for records that neighbours have and this hub lacks: one neighbour at a time.
 //!
-//! A neighbour that does not answer in time, or whose link is lost, is followed by another that has the record, in the
-//! order in which they told of it. A neighbour that sends other records meanwhile gets more time, within bounds: on a
-//! slow link ours may be behind them. If no other neighbour has the record, the question is dropped once it was sent:
-//! word of it comes again from a hub that has it, at the latest when the two ends of a link compare their records
-//! (`comparing`).
+//! If a neighbour does not answer in time, or its link is lost, the next one is asked that has the record, in the order
+//! of their announcements. A neighbour that sends other records meanwhile gets more time, within bounds: on a slow link
+//! ours may be behind them. If no other neighbour has the record, the question is dropped once it was sent: a hub that
+//! has the record announces it again, at the latest when the two ends of a link compare their records (`comparing`).
 //!
-//! There are as many questions as records at most. When one more comes up, the neighbour with the most questions gives
-//! one up, so that a neighbour that tells of hubs that do not exist does not keep us from asking others.
+//! There are at most as many questions as records. When one more is needed, a question to the neighbour with the most
+//! of them is dropped, so that a neighbour that announces hubs that do not exist does not keep us from asking others.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -28,9 +27,9 @@ struct Question {
     version: RecordVersion,
     asked: LinkId,
     since: Moment,
-    /// When another is asked.
+    /// When another neighbour is asked.
     until: Moment,
-    /// The nearest hub that told of this version.
+    /// The nearest hub that announced this version.
     told_by: Option<Reach>,
     /// Other links whose ends have a version that we lack.
     others: VecDeque<LinkId>,
@@ -54,7 +53,7 @@ pub(super) struct Overdue {
 }
 
 impl Pulls {
-    /// Word of a record that we lack came by `link`. Gives whether to ask for it there.
+    /// The other end of `link` announced a record that we lack. Returns whether to ask for it there.
     fn on_word(
         &mut self,
         now: Moment,
@@ -78,7 +77,7 @@ impl Pulls {
         };
         let newer = question.version < version;
         let before = question.asked;
-        // A neighbour that tells of ever newer versions must not put off that another is asked: `until` stays.
+        // A neighbour that announces ever newer versions must not delay the question to another: `until` stays.
         let other = if newer {
             question.version = version;
             question.told_by = None;
@@ -95,7 +94,7 @@ impl Pulls {
         newer
     }
 
-    /// A record was taken in. Gives the reach of the nearest hub that told of this version meanwhile.
+    /// A record was accepted. Returns the reach of the nearest hub that announced this version meanwhile.
     pub(super) fn on_record(&mut self, hub: HubId, version: RecordVersion) -> Option<Reach> {
         let question = self.questions.get(&hub)?;
         let told_by = question.told_by.filter(|_| question.version == version);
@@ -114,7 +113,7 @@ impl Pulls {
         }
     }
 
-    /// A link is gone: questions by it will not be answered.
+    /// A link is gone: questions on it will not be answered.
     pub(super) fn on_link_gone(&mut self, link: LinkId) {
         let at_once = Moment::default();
         for question in self.questions.values_mut() {
@@ -127,7 +126,7 @@ impl Pulls {
     }
 
     /// Questions that were not answered in time. A question gets more time if it was not sent yet and no other
-    /// neighbour has the record, or if its link has brought other records so lately that ours may be behind them.
+    /// neighbour has the record, or if its link has brought other records so recently that ours may be behind them.
     fn overdue(
         &mut self,
         now: Moment,
@@ -164,7 +163,7 @@ impl Pulls {
         overdue
     }
 
-    /// Asks the next neighbour that has the record, until then, if there is one.
+    /// Asks the next neighbour that has the record, until this time, if there is one.
     fn pass_on(&mut self, now: Moment, hub: HubId, until: Moment) -> Option<Overdue> {
         let question = self.questions.get_mut(&hub)?;
         let asked = question.asked;
@@ -181,7 +180,7 @@ impl Pulls {
         Some(Overdue { hub, asked, next })
     }
 
-    /// Makes space for one more question by this link, if another link has more: gives the question that is dropped
+    /// Makes space for one more question on this link, if another link has more: returns the question that is dropped
     /// there.
     fn make_space(&mut self, link: LinkId) -> Option<Overdue> {
         let ours = self.by_link.get(&link).map_or(0, BTreeSet::len);
@@ -224,7 +223,7 @@ impl Topology {
                 if self.records.contains_key(&hub) {
                     self.tell_later(now, link, hub);
                 } else {
-                    // We know only its incarnation, and tell that.
+                    // We know only its incarnation, and send that.
                     self.record_queue(link).give(hub);
                 }
                 continue;
@@ -268,7 +267,7 @@ impl Topology {
         }
     }
 
-    /// Asks others for records that did not come.
+    /// Asks other neighbours for records that did not arrive.
     pub(super) fn ask_again(&mut self, now: Moment) {
         if self.pulls.due.is_none_or(|due| due > now) {
             return;
@@ -299,7 +298,7 @@ impl Topology {
         }
     }
 
-    /// The other end of `link` wants the records of these hubs.
+    /// The other end of `link` asks for the records of these hubs.
     pub fn handle_want(&mut self, link: LinkId, hubs: &[HubId]) {
         for hub in hubs {
             if self.version_of(*hub).is_some() {

@@ -1,11 +1,11 @@
 //! The link records that are still to be sent on one link.
 //!
-//! It keeps sets of hubs, and no copies of records: however long the link stalls, each hub's newest record goes out
-//! once, and so does word of it. A digest, or the announcement of all records, is a cursor in the order of hub ids, so
-//! it takes no memory either.
+//! It has sets of hubs, and no copies of records: however long the link stalls, each hub's newest record is sent once,
+//! and announced once. A digest, or the announcement of all records, is a cursor in the order of hub ids, so it takes
+//! no memory either.
 //!
-//! A digest travels in parts. Each part speaks for the hubs after the part before it, up to its own last
-//! entry; an empty part speaks for all the rest and ends the digest. Called by `Topology` alone.
+//! A digest is sent in parts. Each part covers the hubs after the part before it, up to its own last entry; an empty
+//! part covers all the rest and ends the digest. Called by `Topology` alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -19,12 +19,12 @@ const FRAME_BYTES: usize = 16;
 /// Bytes of a hub id, an incarnation and a number, at most.
 const ENTRY_BYTES: usize = 20 + 5 + 10 + 10;
 
-/// How many records are taken at a time when all are sent.
+/// How many records are queued at a time when all are sent.
 const ALL_AT_ONCE: usize = 256;
 /// Bytes of a hub id in a request, at most.
 const HUB_BYTES: usize = 21;
 
-/// Whether a summary carries sums. A later kind includes the earlier ones.
+/// The kind of a summary. A later kind includes the earlier ones.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Compare {
     /// None: it only greets.
@@ -35,47 +35,47 @@ pub(super) enum Compare {
     Answer,
 }
 
-/// How far we have sent all that we hold: the lines of the records, or the records themselves.
+/// The position in sending all of our records: their lines, or the records themselves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Cursor {
     Done,
-    /// What comes after this hub is still to be sent.
+    /// The hubs after this one are still to be sent.
     After(Option<HubId>),
 }
 
 /// The state of one link.
 #[derive(Debug)]
 pub(super) struct RecordQueue {
-    /// The hub at its other end; `None` for a link that only spoke to us so far.
+    /// The hub at its other end; `None` for a link on which frames arrived, but that is not chosen.
     pub(super) hub: Option<HubId>,
-    /// The other end knows digests, and takes every record.
+    /// The other end knows digests, and is sent every record.
     pub(super) floods: bool,
-    /// The other end has greeted us by it.
+    /// The other end has greeted us on it.
     pub(super) greeted: bool,
     /// The link is gone, and another is not chosen yet.
     pub(super) closed: bool,
-    /// Hubs whose claims the other end takes from us: it is given their records unasked.
+    /// Hubs to whose claims the other end subscribes here: it is sent their records unasked.
     pub(super) children: BTreeSet<HubId>,
     /// Records that have to be sent.
     pub(super) due: BTreeSet<HubId>,
-    /// Records that the other end will hear of when it is time.
+    /// Records that will be announced to the other end later.
     later: BTreeSet<HubId>,
     pub(super) later_at: Option<Moment>,
-    /// Records that it will hear of now.
+    /// Records that will be announced now.
     words: BTreeSet<HubId>,
-    /// Records that it is asked for.
+    /// Records that the other end will be asked for.
     pub(super) wants: BTreeSet<HubId>,
-    /// A summary is due: whether it asks for all records, and what it compares.
+    /// A summary is due: whether it asks for all records, and its kind.
     summary: Option<(bool, Compare)>,
-    /// When both ends next compare what they hold.
+    /// When both ends next compare their records.
     pub(super) compare_at: Option<Moment>,
     /// How often they have compared since the greeting.
     pub(super) compared: u32,
     lines: Cursor,
     all: Cursor,
-    /// When records last came by it.
+    /// When records last arrived on it.
     pub(super) told_at: Option<Moment>,
-    /// How far the other end's digest has come.
+    /// The position of the other end's digest.
     pub(super) heard: Option<HubId>,
 }
 
@@ -102,17 +102,17 @@ impl RecordQueue {
         }
     }
 
-    /// Begins to send a line of each record that we hold.
+    /// Begins to send a line of each of our records.
     pub(super) fn start_lines(&mut self) {
         self.lines = Cursor::After(None);
     }
 
-    /// Begins to send all records that we hold.
+    /// Begins to send all of our records.
     pub(super) fn give_all(&mut self) {
         self.all = Cursor::After(None);
     }
 
-    /// While all records go out, takes more of them once the ones before are sent.
+    /// While all records are sent, queues more of them once the ones before are sent.
     pub(super) fn take_more(&mut self, records: &BTreeMap<HubId, Stored>) {
         let Cursor::After(after) = self.all else {
             return;
@@ -129,7 +129,7 @@ impl RecordQueue {
         };
     }
 
-    /// Compares what the two ends hold.
+    /// Compares the records of the two ends.
     pub(super) fn compare(&mut self) {
         if self.floods {
             self.start_lines();
@@ -138,7 +138,7 @@ impl RecordQueue {
         }
     }
 
-    /// A summary goes out. If one is due already, it carries this too.
+    /// Queues a summary. If one is due already, the two are merged.
     pub(super) fn say(&mut self, wants_all: bool, compare: Compare) {
         let (all, most) = self.summary.unwrap_or((false, Compare::No));
         self.summary = Some((all || wants_all, most.max(compare)));
@@ -170,13 +170,13 @@ impl RecordQueue {
         self.children.remove(hub);
     }
 
-    /// The record goes out: there is no need for word of it.
+    /// Queues the record: it need not be announced.
     pub(super) fn give(&mut self, hub: HubId) {
         self.has(&hub);
         self.due.insert(hub);
     }
 
-    /// Word of the record goes out now.
+    /// Announces the record now.
     pub(super) fn tell(&mut self, hub: HubId) {
         if !self.due.contains(&hub) {
             self.later.remove(&hub);
@@ -184,14 +184,14 @@ impl RecordQueue {
         }
     }
 
-    /// Word of the record goes out with the next, at `at` if no time is set yet.
+    /// Announces the record with the next, at `at` if no time is set yet.
     pub(super) fn tell_later(&mut self, hub: HubId, at: Moment) {
         if !self.due.contains(&hub) && !self.words.contains(&hub) && self.later.insert(hub) {
             self.later_at.get_or_insert(at);
         }
     }
 
-    /// Word that has waited long enough goes out now.
+    /// Queues the announcements that are due.
     pub(super) fn ripen(&mut self, now: Moment) {
         if self.later_at.is_some_and(|at| at <= now) {
             self.later_at = None;
@@ -199,7 +199,7 @@ impl RecordQueue {
         }
     }
 
-    /// The other end takes the claims of this hub from us: instead of word it is sent the record.
+    /// The other end subscribes to the claims of this hub: it is sent the record instead of an announcement.
     pub(super) fn adopt(&mut self, hub: HubId) {
         if self.later.contains(&hub) || self.words.contains(&hub) {
             self.give(hub);
@@ -207,7 +207,7 @@ impl RecordQueue {
         self.children.insert(hub);
     }
 
-    /// Word for one frame.
+    /// The announcements for one frame.
     pub(super) fn next_words(
         &mut self,
         find: impl Fn(HubId) -> Option<DigestEntry>,
@@ -222,7 +222,7 @@ impl RecordQueue {
         words
     }
 
-    /// Requests for one frame.
+    /// The requests for one frame.
     pub(super) fn next_wants(&mut self, max_bytes: usize) -> Vec<HubId> {
         let mut hubs = Vec::new();
         while hubs.len() < entries_that_fit(max_bytes, HUB_BYTES)
@@ -255,7 +255,7 @@ impl RecordQueue {
         Some(part)
     }
 
-    /// Takes due records for one frame: as many as fit, but at least one if there is any.
+    /// Removes due records for one frame: as many as fit, but at least one if there is any.
     pub(super) fn next_records(
         &mut self,
         find: impl Fn(HubId) -> Option<LinkRecord>,
@@ -281,7 +281,7 @@ impl RecordQueue {
     }
 }
 
-/// How many entries of this size fit into a frame: one at least.
+/// How many entries of this size fit into a frame; at least one.
 fn entries_that_fit(max_bytes: usize, each: usize) -> usize {
     (max_bytes.saturating_sub(FRAME_BYTES) / each).max(1)
 }

@@ -1,11 +1,11 @@
-//! The records that are held: how one is taken in, and when one is forgotten.
+//! The stored records: how one is accepted, and when one is forgotten.
 
 use super::super::ids::{HubId, Incarnation, LinkId, Moment};
 use super::{Topology, TopologyEvent};
 use crate::frames::LinkRecord;
 use crate::reach::Reach;
 
-/// A record as it is held.
+/// A stored record.
 #[derive(Debug)]
 pub(super) struct Stored {
     pub(super) record: LinkRecord,
@@ -13,7 +13,7 @@ pub(super) struct Stored {
     pub(super) unreachable_since: Option<Moment>,
     /// It had been forgotten, and came back in the same incarnation.
     pub(super) again: bool,
-    /// The nearest hub that told us of these addresses.
+    /// The nearest hub that sent us these addresses.
     pub(super) told_by: Option<Reach>,
     /// The last cost of the link to it, while it was a neighbour.
     pub(super) cost: Option<u16>,
@@ -165,7 +165,7 @@ impl Topology {
     }
 }
 
-/// Whether a record keeps the bounds and the order of records.
+/// Whether a record obeys the bounds and the order of records.
 pub(super) fn is_sound(record: &LinkRecord) -> bool {
     record.urls.len() <= LinkRecord::MAX_URLS
         && record
@@ -178,7 +178,7 @@ pub(super) fn is_sound(record: &LinkRecord) -> bool {
         && record.neighbours.iter().all(|(hub, _)| *hub != record.hub)
 }
 
-/// The record that stands for a forgotten hub: it has only the incarnation that the hub must rise above to be heard
+/// The record that represents a forgotten hub: it has only the incarnation above which the hub must rise to be accepted
 /// again.
 pub(super) fn forgotten_record(hub: HubId, incarnation: Incarnation) -> LinkRecord {
     LinkRecord {

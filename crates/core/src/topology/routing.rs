@@ -1,4 +1,4 @@
-//! When the shortest paths are run, and what follows from a run.
+//! When the shortest paths are computed, and the events that follow.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::super::ids::{HubId, LinkId, Moment};
 use super::spf::Path;
 use super::{Stored, Topology, TopologyEvent};
 
-/// Hubs that were out of reach for this long may hold other records than we do.
+/// Hubs that were out of reach for this long may have other records than we do.
 const APART: Duration = Duration::from_secs(1);
 
 impl Topology {
@@ -42,8 +42,8 @@ impl Topology {
         }
     }
 
-    /// The neighbours that can be a first hop: those that our record lists, and whose record tells of the incarnation
-    /// that the link leads to. Their costs are those in our record, so that all hubs calculate with the same.
+    /// The neighbours that can be a first hop: those that our record lists, and whose record has the incarnation at the
+    /// other end of the link. Their costs are those in our record, so that all hubs calculate with the same.
     fn firsts(&self) -> Vec<(HubId, u16)> {
         self.listed()
             .iter()
@@ -110,7 +110,7 @@ impl Topology {
     }
 }
 
-/// Notes whether a path leads to the hub, and says so if that is new.
+/// Notes whether there is a path to the hub, and reports a change.
 fn note_path(stored: &mut Stored, reached: bool, now: Moment) -> Option<TopologyEvent> {
     let hub = stored.record.hub;
     match (stored.unreachable_since, reached) {

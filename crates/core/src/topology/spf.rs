@@ -42,11 +42,11 @@ pub(super) struct Graph {
     edges: Vec<Vec<Edge>>,
     paths: Vec<Option<Path>>,
     queue: BinaryHeap<Reverse<(Path, u32)>>,
-    /// The edges that a record had before the last one that was taken in; kept for its memory.
+    /// The edges of the record before the last accepted one; kept for its memory.
     replaced: Vec<Edge>,
-    /// Hubs that a search has still to look at; kept for its memory.
+    /// Hubs that a search still has to visit; kept for its memory.
     open: Vec<u32>,
-    /// Hubs that a search has seen; kept for its memory.
+    /// Hubs that a search has visited; kept for its memory.
     seen: Vec<bool>,
     mutants: Mutants,
 }
@@ -60,7 +60,7 @@ impl Graph {
         }
     }
 
-    /// Takes in all records anew. They come in rising order of hub id.
+    /// Reads all records again. They are in rising order of hub id.
     pub(super) fn rebuild<'a>(&mut self, records: impl Iterator<Item = &'a LinkRecord> + Clone) {
         self.ids.clear();
         self.ids.extend(records.clone().map(|record| record.hub));
@@ -76,8 +76,8 @@ impl Graph {
         }
     }
 
-    /// Takes in a new record of a hub that is in the graph already. Says whether that can change a path: whether a
-    /// link that the other end lists as well is new, gone, or costs something else.
+    /// Reads a new record of a hub that is in the graph already. Returns whether that can change a path: whether a link
+    /// that the other end lists as well is new, gone, or has another cost.
     pub(super) fn replace(&mut self, record: &LinkRecord) -> bool {
         let Some(number) = self.numbers.get(&record.hub).copied() else {
             return false;
@@ -104,7 +104,7 @@ impl Graph {
     }
 
     /// The best path from `me` to each hub in the order of ids, through these neighbours (in rising order of id, with
-    /// the cost of the link to each). `None` for `me` and for hubs that no path leads to.
+    /// the cost of the link to each). `None` for `me` and for hubs without a path.
     pub(super) fn shortest(&mut self, me: HubId, firsts: &[(HubId, u16)]) -> &[Option<Path>] {
         self.paths.clear();
         self.paths.resize(self.ids.len(), None);
@@ -120,7 +120,7 @@ impl Graph {
         &self.paths
     }
 
-    /// The part of the mesh that each hub would be in without `me`, in the order of ids. A part is named by the lowest
+    /// The part of the mesh in which each hub would be without `me`, in the order of ids. A part is named by the lowest
     /// number of its hubs.
     pub(super) fn parts(&mut self, me: HubId) -> Vec<u32> {
         let me = self.numbers.get(&me).copied();
@@ -138,7 +138,7 @@ impl Graph {
         parts
     }
 
-    /// Whether a path leads from `me` to this hub that begins with one of these neighbours.
+    /// Whether there is a path from `me` to this hub that begins with one of these neighbours.
     pub(super) fn reaches(&mut self, me: HubId, firsts: &[(HubId, u16)], hub: HubId) -> bool {
         let (Some(me), Some(hub)) = (self.numbers.get(&me), self.numbers.get(&hub)) else {
             return false;
@@ -228,7 +228,7 @@ impl Graph {
         self.paths.get(hub as usize).copied().flatten()
     }
 
-    /// Notes, at both ends, which links of this hub with those from this number on both ends list.
+    /// Notes, at both ends, which links of this hub with hubs from this number on are listed by both ends.
     fn note_what_counts(&mut self, hub: u32, from: u32) {
         let links = self.edges(hub).partition_point(|edge| edge.to < from)..;
         for place in links.take(self.edges(hub).len()) {
@@ -288,7 +288,7 @@ fn see(seen: &mut [bool], open: &mut Vec<u32>, hub: u32) {
     }
 }
 
-/// The edges of `some` that `others` has not, or at another cost. Both are in rising order of `to`.
+/// The edges of `some` that are not in `others`, or have another cost there. Both are in rising order of `to`.
 fn differing<'a>(some: &'a [Edge], others: &'a [Edge]) -> impl Iterator<Item = &'a Edge> {
     some.iter().filter(|edge| {
         let same = |other: &Edge| (other.to, other.cost);

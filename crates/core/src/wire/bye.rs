@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::Bye;
 use crate::ids::Incarnation;
 
-/// [`Bye`] as it travels.
+/// [`Bye`], as it is sent.
 #[derive(Serialize, Deserialize)]
 enum Reason {
     Draining { retry_after_ms: u64 },

@@ -184,7 +184,7 @@ fn read_summary(body: &mut Reader<'_>) -> Result<Summary, WireError> {
     })
 }
 
-/// The most that this record can take in a message.
+/// The most bytes that this record can have in a message.
 pub fn record_size(record: &LinkRecord) -> usize {
     let urls: usize = record.urls.iter().map(|url| MAX_VARINT + url.len()).sum();
     let texts = urls + MAX_VARINT + record.region.len();

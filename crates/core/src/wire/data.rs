@@ -1,8 +1,8 @@
-//! Signals and acknowledgements: stateless, so that any task may write them, and cheap to pass on.
+//! Signals and acknowledgements: stateless, so that any task may write them, and cheap to forward.
 //!
-//! A hub on the way reads the head of a frame alone ([`split_data`]) and passes the rest on as it came; its destination
-//! reads that too ([`read_data`]). A signal that a destination cannot read is left to the exchange, with its number:
-//! its source is at fault, not the link that it came by.
+//! A hub on the way reads only the head of a frame ([`split_data`]) and forwards the rest unchanged; its destination
+//! reads the rest too ([`read_data`]). A signal that a destination cannot decode is left to the exchange, with its
+//! number: its source is at fault, not the link on which it arrived.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -101,7 +101,7 @@ fn encode_ack(ack: &AckFrame, out: &mut BytesMut) {
 /// The frames of a data message in order. Only their heads are read.
 ///
 /// # Errors
-/// The hub at the other end of the link is at fault: every hub reads the heads of what it passes on.
+/// The hub at the other end of the link is at fault: every hub reads the heads of the frames that it forwards.
 pub fn split_data(message: &Bytes) -> Result<Vec<RawFrame>, WireError> {
     let mut reader = Reader::new(message);
     let mut frames = Vec::new();
@@ -134,11 +134,11 @@ fn longest(kind: u8) -> usize {
     }
 }
 
-/// Reads a frame as its destination does. The payload of a signal is a slice of the message that it came in, not a
-/// copy. A frame of an unknown kind stays unread.
+/// Decodes a frame at its destination. The payload of a signal is a slice of the message in which it arrived, not a
+/// copy. A frame of an unknown kind is not decoded.
 ///
 /// # Errors
-/// Its source, or a hub on the way, wrote no such frame. An unknown body of a signal is no error here.
+/// Its source, or a hub on the way, wrote something else. An unknown body of a signal is not an error here.
 pub fn read_data(frame: RawFrame) -> Result<DataFrame, WireError> {
     match frame.kind {
         kind::SIGNAL => read_signal(frame).map(DataFrame::Signal),

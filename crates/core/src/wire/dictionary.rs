@@ -1,7 +1,7 @@
-//! What the two ends of a link remember of the control messages in one direction.
+//! The names that both ends of a link have numbered, for the control messages in one direction.
 //!
-//! [`EncodeDictionary`] is the writer's side and [`DecodeDictionary`] the reader's; both give slots to names in the order in which
-//! they are first written, and both keep the same [`DeltaBase`] for each hub.
+//! [`EncodeDictionary`] is the writer's side and [`DecodeDictionary`] the reader's. Both give slots to names in the
+//! order in which they are first written, and both have the same [`DeltaBase`] for each hub.
 
 use std::hash::Hash;
 
@@ -16,10 +16,10 @@ use crate::ids::{HubId, Incarnation, NetworkKey};
 /// The most hubs, and the most networks, in a dictionary.
 pub const MAX_SLOTS: usize = 4096;
 
-/// The most sets in a dictionary. Past it they take the slots of the earliest, going round.
+/// The most sets in a dictionary. Further sets take the slots of the earliest, in a ring.
 pub const MAX_SETS: usize = 16_384;
 
-/// The base that the numbers of a hub's deltas are counted from.
+/// The base from which the numbers of a hub's deltas are counted.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(super) struct DeltaBase {
     /// The incarnation that was last named.
@@ -33,7 +33,7 @@ pub(super) struct DeltaBase {
 }
 
 impl DeltaBase {
-    /// Takes note of a named incarnation.
+    /// Notes a named incarnation.
     fn name(&mut self, incarnation: Incarnation) {
         if self.incarnation != Some(incarnation) {
             *self = DeltaBase {
@@ -76,7 +76,7 @@ pub(super) fn read_scope(reader: &mut Reader<'_>) -> Result<Scope, WireError> {
     Ok(Scope::Of(network))
 }
 
-/// Puts `entry` in the next slot of a ring, and gives what stood there.
+/// Puts `entry` into the next slot of a ring, and returns the former entry.
 fn take_turn<T>(slots: &mut Vec<T>, next: &mut usize, entry: T) -> Option<T> {
     let turn = *next;
     *next = (turn + 1) % MAX_SETS;
@@ -187,7 +187,7 @@ impl EncodeDictionary {
 /// The reader's side.
 #[derive(Default)]
 pub(super) struct DecodeDictionary {
-    /// Apart from the bases: link records name a dozen hubs each, and need these alone.
+    /// Without the bases: link records name a dozen hubs each, and need only these.
     hubs: Vec<HubId>,
     bases: Vec<DeltaBase>,
     networks: Vec<NetworkKey>,

@@ -1,4 +1,4 @@
-//! Numbers, identifiers and texts: what all layouts are made of. Reading is checked at every step.
+//! Numbers, identifiers and texts: the elements of all layouts. Decoding is checked at every step.
 
 use bytes::{BufMut, BytesMut};
 
@@ -8,7 +8,7 @@ use crate::ids::{HubId, Incarnation, PeerId};
 /// The longest varint.
 pub(super) const MAX_VARINT: usize = 10;
 
-/// What is left to read.
+/// The bytes that are still to be read.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
@@ -42,7 +42,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// All that is left.
+    /// All remaining bytes.
     pub(super) fn remainder(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.rest)
     }
@@ -87,7 +87,7 @@ impl<'a> Reader<'a> {
         Ok(base.wrapping_add(difference))
     }
 
-    /// A varint that counts or measures, at most `max`.
+    /// A varint that is a count or a length, at most `max`.
     pub(super) fn bounded(&mut self, max: usize) -> Result<usize, WireError> {
         let value = usize::try_from(self.varint()?).map_err(|_| WireError::TooLong)?;
         if value > max {
@@ -120,7 +120,7 @@ impl<'a> Reader<'a> {
         PeerId::new(text).map_err(|_| WireError::BadText)
     }
 
-    /// A peer whose first byte tells its form.
+    /// A peer id whose first byte gives its form.
     pub(super) fn peer(&mut self) -> Result<PeerId, WireError> {
         let mut ahead = *self;
         if ahead.u8()? == 0 {
