@@ -145,7 +145,7 @@ impl Reader {
             Ok(value) => Some(value),
             Err(why) => {
                 let shown = without_passwords(text);
-                self.problem(name, format!("{shown:?} cannot be read: {why}"));
+                self.problem(name, format!("{shown:?} cannot be used: {why}"));
                 None
             }
         }
@@ -179,7 +179,7 @@ impl Reader {
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             self.problem(
                 name,
-                "has characters that do not fit a header: use printable ASCII without spaces",
+                "has characters that a header cannot carry: use printable ASCII without spaces",
             );
             return None;
         }
@@ -249,7 +249,7 @@ impl Reader {
         self.problem(
             name,
             format!(
-                "{text:?} is neither an address nor a host name: set one of them, or :: or 0.0.0.0 for every \
+                "{text:?} is neither an address nor a host name: use one of them, or :: or 0.0.0.0 for every \
                  interface (the port goes into PORT)"
             ),
         );
@@ -278,7 +278,7 @@ impl Reader {
         match checked.and_then(|_| log_filter::check(&text)) {
             Ok(()) => Some(text),
             Err(why) => {
-                self.problem(name, format!("{text:?} cannot be read: {why}"));
+                self.problem(name, format!("{text:?} cannot be used: {why}"));
                 None
             }
         }

@@ -1,7 +1,7 @@
-//! What a hub says, typed: one JSON text in, one [`Event`] out.
+//! The messages of a hub, as types: one JSON text in, one [`Event`] out.
 //!
-//! Owns the reading of the native dialect's server messages. Knows no socket. Never fails and never panics: a message
-//! that fits no known shape is an [`Event::Other`] that carries its text.
+//! Owns the decoding of the native dialect's server messages. Knows no socket. Never fails and never panics: a message
+//! of an unknown shape is an [`Event::Other`] with its text.
 
 use std::{fmt, str::FromStr};
 
@@ -17,7 +17,7 @@ pub enum SignalKind {
     Offer,
     /// The session description that accepts it.
     Answer,
-    /// An address at which the sender may be reached.
+    /// An address at which the sender may be reachable.
     IceCandidate,
 }
 
@@ -51,21 +51,21 @@ impl FromStr for SignalKind {
     }
 }
 
-/// One thing that a hub said, or that happened to the connection.
+/// A message of the hub, or the end of the connection.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The hub greets this peer.
     Connected {
-        /// The id that the hub knows this peer by.
+        /// The id of this peer, at the hub.
         id: String,
     },
-    /// A peer of this peer's network.
+    /// Another peer is in this peer's network.
     Discovered {
         /// Its id.
         id: String,
         /// The network that both are in.
         network: String,
-        /// Its announced data, to which the hub adds `peerId` and `isHub`.
+        /// Its announced data, with `peerId` and `isHub` added by the hub.
         data: Box<RawValue>,
     },
     /// A peer said `goodbye`; [`Event::Disconnected`] follows.
@@ -82,7 +82,7 @@ pub enum Event {
     },
     /// A signal from a peer.
     Signal {
-        /// What it is.
+        /// Its kind.
         kind: SignalKind,
         /// The sender's id.
         from: String,
@@ -93,16 +93,16 @@ pub enum Event {
     },
     /// The answer to a `ping`.
     Pong,
-    /// The hub did not carry out a request.
+    /// The hub refused a request.
     Error {
         /// Why, in the hub's words.
         error: String,
-        /// The whole message, which may name the other peer.
+        /// The whole message, which may name the peer concerned.
         text: String,
     },
     /// A message of a kind that this client does not know.
     Other {
-        /// Its `type`, or `unreadable` or `binary` if it has none.
+        /// Its `type`, or `unreadable` or `binary` where it has none.
         kind: String,
         /// The whole message; empty for a binary one.
         text: String,
@@ -138,13 +138,13 @@ struct Subject {
     reason: Option<String>,
 }
 
-/// A present field, even if it is `null`: some peer sent that.
+/// A field that exists, even if it is `null`: a peer sent that.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
     Deserialize::deserialize(deserializer).map(Some)
 }
 
-/// Reads one text message of a hub. If a name or a text outside of `data` holds half of a surrogate pair, as a hub in
-/// JavaScript may write it, U+FFFD stands for it, in `data` too.
+/// Decodes one text message of a hub. A hub in JavaScript may write half of a surrogate pair in a name or a text; it is
+/// replaced by U+FFFD, in `data` too.
 pub(super) fn parse(text: &str) -> Event {
     serde_json::from_str::<Incoming>(text)
         .or_else(|_| serde_json::from_str(&json::well_formed(text)))
@@ -156,7 +156,7 @@ pub(super) fn parse(text: &str) -> Event {
         })
 }
 
-/// The event of a message, or nothing when a field that its kind needs is missing.
+/// The event of a message; `None` if a field is missing that its kind needs.
 fn known(message: Incoming, text: &str) -> Option<Event> {
     let network = message.network_name.unwrap_or_default();
     if let Ok(kind) = message.kind.parse::<SignalKind>() {

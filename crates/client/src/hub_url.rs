@@ -1,7 +1,7 @@
-//! The address of a hub as people write it, and the URL that a peer connects to.
+//! The address of a hub, and the URL to which a peer connects.
 //!
-//! Owns the reading of `ws://`, `wss://`, `http://` and `https://` addresses with or without a path. A value of
-//! [`HubUrl`] is a `ws` or `wss` URL with a host, without query, fragment or credentials.
+//! Parses `ws://`, `wss://`, `http://` and `https://` addresses with or without a path. A value of [`HubUrl`] is a `ws`
+//! or `wss` URL with a host, without query, fragment or credentials.
 
 use std::{fmt, str::FromStr};
 
@@ -15,18 +15,18 @@ use hubmesh_causes as causes;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HubUrl(Url);
 
-/// Why a text is not an address of a hub.
+/// Why a text is not the address of a hub.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InvalidHubUrl {
-    /// It is not written as a URL is.
+    /// It is not a URL.
     #[error("`{text}` is not the URL of a hub: {}", causes::of_url(*.why))]
     NotAUrl {
-        /// The address as it was given.
+        /// The text.
         text: String,
         /// What is wrong with it.
         why: url::ParseError,
     },
-    /// Hubs do not speak its protocol.
+    /// Hubs do not use this protocol.
     #[error("a hub's URL begins with ws:// or wss:// (http:// and https:// work too), not {0}://")]
     Scheme(String),
     /// It has no host, or has parts that a hub's address must not have.
@@ -52,7 +52,7 @@ impl HubUrl {
             .unwrap_or(if self.is_tls() { 443 } else { 80 })
     }
 
-    /// The path that peers connect to: `/ws`, unless the address names another.
+    /// The path to which peers connect: `/ws`, unless the address names another.
     pub fn path(&self) -> &str {
         match self.0.path() {
             "" | "/" => "/ws",
@@ -60,12 +60,12 @@ impl HubUrl {
         }
     }
 
-    /// The path as written, without a last slash: empty if there is none.
+    /// The path as written, without a last slash: empty where there is none.
     pub fn prefix(&self) -> &str {
         self.0.path().trim_end_matches('/')
     }
 
-    /// The URL that the peer `id` connects to.
+    /// The URL to which the peer `id` connects.
     pub fn for_peer(&self, id: &PeerId) -> Url {
         let mut url = self.0.clone();
         url.set_path(self.path());

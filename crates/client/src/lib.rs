@@ -1,8 +1,8 @@
 //! A client of hubmesh: one native peer of a WebRTC signaling hub.
 //!
-//! A peer connects to a hub with a [`PeerId`], announces itself in a network, hears of the other peers there, on
-//! whichever hub they are, and exchanges signals with them: offers, answers and ICE candidates. What it then does with
-//! these is up to the program; this crate knows nothing of WebRTC.
+//! A peer connects to a hub with a [`PeerId`], announces itself in a network, is told of the other peers there, at any
+//! hub, and exchanges signals with them: offers, answers and ICE candidates. The program decides how it uses these;
+//! this crate knows nothing of WebRTC.
 //!
 //! ```no_run
 //! use hubmesh_client::{Client, ConnectOptions, Event, SignalKind};
@@ -27,14 +27,13 @@
 //! # }
 //! ```
 //!
-//! The example `two_peers` has a whole conversation. The client knows the wire of the native dialect and nothing of how a
-//! hub works inside, so that it can be aimed at any hub that speaks the dialect.
+//! The example `two_peers` has a whole conversation. The client knows the messages of the native dialect and nothing of
+//! how a hub works inside. So it works with any hub that has the dialect.
 //!
-//! Invariants: [`Client::next_event`] is cancel-safe and hands every message over exactly once; `data` of a signal is
-//! passed on as the bytes that came; nothing that a hub sends panics. Runs on tokio, and spawns no task.
+//! Invariants: [`Client::next_event`] is cancel-safe and returns every message exactly once; `data` of a signal is
+//! passed on byte for byte; no message of a hub causes a panic. Runs on tokio, and spawns no task.
 //!
-//! With the feature `coordinator` there is also the module [`coordinator`], which leads two peers behind NATs to each
-//! other.
+//! With the feature `coordinator` there is also the module [`coordinator`], which connects two peers behind NATs.
 #![warn(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
@@ -72,21 +71,21 @@ pub const DEFAULT_NETWORK: &str = "global";
 /// How long [`Client::close`] waits for the hub's half of the closing handshake.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
-/// The largest message that is accepted from a hub: a signal of the largest size that hubs accept, with space to spare.
+/// The longest message accepted from a hub: a signal of the largest size that hubs accept, and some more.
 const MAX_MESSAGE_BYTES: usize = 17 * 1024 * 1024;
 
-/// The hub, and the peer that connects.
+/// Where to connect, and with which id.
 #[derive(Clone, Debug)]
 pub struct ConnectOptions {
-    /// Where the hub is.
+    /// The address of the hub.
     pub hub: HubUrl,
-    /// The peer's id. No other peer may use it meanwhile.
+    /// The id of this peer. No other peer may use it meanwhile.
     pub id: PeerId,
     /// Sent as `Authorization: Bearer`.
     pub token: Option<String>,
     /// The longest that DNS, TCP, TLS and the upgrade may take together.
     pub timeout: Duration,
-    /// The TLS configuration that verifies a hub at `wss://`; `None` uses the roots of the system.
+    /// The TLS configuration for a hub at `wss://`; `None`: use the system's root certificates.
     pub tls: Option<Arc<rustls::ClientConfig>>,
 }
 
@@ -103,21 +102,21 @@ impl ConnectOptions {
     }
 }
 
-/// Why there is no connection. The hub holds no state of this peer in any of these cases.
+/// Why there is no connection. In none of these cases does the hub have any state of ours.
 #[derive(Debug, Error)]
 pub enum ConnectError {
-    /// Nothing answered: DNS, TCP or TLS failed, or the time was up.
+    /// The hub did not answer: DNS, TCP or TLS failed, or the time was over.
     #[error("cannot reach {hub}: {reason}")]
     Unreachable {
-        /// The hub that was asked for.
+        /// The address of the hub.
         hub: HubUrl,
-        /// The reason in words, for the person who has to mend it.
+        /// Why, in words for the person who can fix it.
         reason: String,
     },
-    /// A hub answered and refused this peer.
+    /// The hub answered and refused this peer.
     #[error("{hub} refused the connection: {status}{}", detail(.reason))]
     Refused {
-        /// The hub that was asked for.
+        /// The address of the hub.
         hub: HubUrl,
         /// The HTTP status of its answer.
         status: StatusCode,
@@ -158,7 +157,7 @@ impl Client {
     pub async fn connect(options: &ConnectOptions) -> Result<Self, ConnectError> {
         let request = upgrade_request(options)?;
         if options.hub.is_tls() {
-            // Another part of the process may have chosen a provider already, which works as well.
+            // Other code in the process may have installed a provider already; that one will do.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let connector = options.tls.clone().map(Connector::Rustls);
@@ -189,7 +188,7 @@ impl Client {
         &self.network
     }
 
-    /// Joins `network`, or moves to it; `data` is what its members learn of this peer.
+    /// Joins `network`, or moves to it; `data` is shown to its members.
     pub async fn announce(
         &mut self,
         network: &str,
@@ -199,7 +198,7 @@ impl Client {
         self.send("announce", None, data).await
     }
 
-    /// Sends a signal to one peer of this peer's network. `data` crosses as it is, byte for byte.
+    /// Sends a signal to one peer of this peer's network. `data` is passed on byte for byte.
     pub async fn signal(
         &mut self,
         kind: SignalKind,
@@ -219,7 +218,7 @@ impl Client {
         self.send("goodbye", None, &Empty {}).await
     }
 
-    /// Sends `text` as it is: for tests that speak the dialect badly.
+    /// Sends `text` unchanged: for tests that break the dialect's rules.
     pub async fn send_text(&mut self, text: impl Into<String>) -> Result<(), SendError> {
         self.write(Message::text(text.into())).await
     }
@@ -229,7 +228,7 @@ impl Client {
         self.write(Message::binary(bytes)).await
     }
 
-    /// The next message or event. After [`Event::Closed`] it is `Closed` for ever. Cancel-safe.
+    /// The next message of the hub. After [`Event::Closed`] it is `Closed` for ever. Cancel-safe.
     pub async fn next_event(&mut self) -> Event {
         if let Some(closed) = &self.closed {
             return closed.clone();
@@ -254,7 +253,7 @@ impl Client {
         }
     }
 
-    /// Says `goodbye`, closes with 1000 and waits a moment for the hub to agree.
+    /// Says `goodbye`, closes with 1000 and waits a moment for the hub's close frame.
     pub async fn close(mut self) {
         if self.closed.is_some() || self.goodbye().await.is_err() {
             return;
@@ -267,7 +266,7 @@ impl Client {
             return;
         }
         let agreed = async { while !matches!(self.next_event().await, Event::Closed { .. }) {} };
-        // A hub that does not close its half loses the socket anyway when `self` goes.
+        // If the hub does not close its half, the socket is closed when `self` is dropped.
         let _ = tokio::time::timeout(CLOSE_GRACE, agreed).await;
     }
 

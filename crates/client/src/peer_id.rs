@@ -1,6 +1,7 @@
 //! The id of a native peer: forty hexadecimal digits, and how to draw a fresh one.
 //!
-//! Owns the format alone. A value of [`PeerId`] is always well formed; two ids that differ in letter case differ.
+//! Owns only the format. A value of [`PeerId`] is always well formed; ids that differ only in letter case are
+//! different.
 
 use std::{fmt, str::FromStr};
 
@@ -12,7 +13,7 @@ const DIGITS: usize = 40;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(String);
 
-/// The text is no peer id.
+/// The text is not a peer id.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("a peer id is {DIGITS} hexadecimal digits; this is {0} characters")]
 pub struct InvalidPeerId(usize);

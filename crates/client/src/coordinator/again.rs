@@ -1,5 +1,5 @@
-//! When to ask a hub again that could not be reached, or had no space: later each time, and not all peers at once.
-//! Pure.
+//! When to ask a hub again that could not be reached, or had no space: later each time, and at random times, so that
+//! not all peers ask at once. Pure.
 
 use std::time::Duration;
 
@@ -8,25 +8,23 @@ use rand::RngExt as _;
 
 use crate::ConnectError;
 
-/// The shortest pause before the first try; each pause is longer than the last by as much.
+/// The shortest pause before the first time; each is longer than the last by this much.
 const STEP: Duration = Duration::from_millis(500);
-/// No pause is longer.
+/// The longest pause.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// The pause before the first, second, third try. Half of it is random, so that peers that a hub lost together come
-/// back apart.
+/// Before the first, second, third time: half of it is random, so that peers that a hub lost together come back apart.
 pub(super) fn pause(time: u32) -> Duration {
     let longest = (STEP * time.clamp(1, 1000)).min(LONGEST);
     longest.mul_f64(rand::rng().random_range(0.5..=1.0))
 }
 
-/// Whether a hub with this answer may answer otherwise a little later: it is full, restarts, or has been asked too
-/// often.
+/// Whether a hub with this answer may give another one later: it is full, restarts, or has been asked too often.
 pub(super) fn passes(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 502..=504)
 }
 
-/// Whether a connection that failed like this may succeed a little later.
+/// Whether a connection that failed for this reason may succeed later.
 pub(super) fn may_be_made(error: &ConnectError) -> bool {
     match error {
         ConnectError::Unreachable { .. } => true,

@@ -1,8 +1,8 @@
 //! One attempt to connect two peers, at one end: asks or agrees, and tries one way after the other.
 //!
-//! The asking end decides what is tried, from what both ends know of their NATs; the other end follows. In each round
-//! both open their sockets, tell each other their addresses, and try to meet there at once. The asking end has a
-//! shorter time in each round, so that it is the one that goes on.
+//! The end that asked chooses the ways, from what both ends know of their NATs; the other end follows. In each round
+//! both ends open their sockets, send each other the addresses, and send packets at the same time. The end that asked
+//! has a shorter time limit in each round, so that it is the one that starts the next round.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use super::candidates::{self, View};
 use super::datagram::{Datagram, Life};
 use super::failure::{ConnectFailure, Tried, Tries, failure};
-use super::gather::{self, Gathered, Ground};
+use super::gather::{self, Environment, Gathered};
 use super::link::{Link, Lost};
 use super::meet::{self, Line, Miss};
 use super::packet::{Challenge, Nonce, Round, Seal};
@@ -26,44 +26,44 @@ use super::punch::{Pace, Path, Punch};
 use super::signal::Body;
 use super::{own, tcp};
 
-/// How long an end may take to open its sockets: a relay over TLS is the slowest.
+/// The time in which an end has to open its sockets: a relay over TLS is the slowest.
 const GATHER: Duration = Duration::from_secs(12);
-/// How long the other end has to open its sockets and to tell its addresses.
+/// How long to wait for the other end to open its sockets and to send their addresses.
 const GATHERING: Duration = Duration::from_secs(15);
-/// How long the asked end waits for the next way.
+/// How long the end that was asked waits for the next way.
 const NEXT_WORD: Duration = Duration::from_secs(10);
-/// How much longer the asked end waits for a round.
+/// How much longer the end that was asked waits for a round.
 const FOLLOWS: Duration = Duration::from_secs(3);
 /// How much sooner TCP is given up when the port of one end is unknown.
 const HALF_HOPE: Duration = Duration::from_millis(2500);
-/// How many ways the asked end follows in one attempt: more than there are.
+/// The most ways on which an end follows the other in one attempt: more than exist.
 const MOST_ROUNDS: usize = 8;
-/// The lowest port that birthday probing guesses: NATs leave those below to servers.
+/// The lowest port that birthday probing guesses: NATs do not use lower ones.
 const LOWEST_PORT: u16 = 1024;
-/// Probes of birthday probing.
+/// The number of probes in birthday probing.
 const PROBES: usize = 1024;
 
-/// What a connection is: datagrams or a stream.
+/// The channel of a connection: datagrams or a stream.
 #[derive(Debug)]
 pub enum Channel {
-    /// Datagrams, each as it was sent, or lost.
+    /// Datagrams, each delivered unchanged or lost.
     Datagram(Datagram),
     /// A stream of bytes.
     Stream(TcpStream),
 }
 
-/// What an attempt led to.
+/// The result of an attempt.
 pub(super) struct Reached {
     pub(super) method: Method,
     pub(super) way: String,
     pub(super) remote: SocketAddr,
     pub(super) channel: Channel,
     pub(super) tried: Vec<Tried>,
-    /// The challenge of the nomination: the last word names it.
+    /// The challenge of the nomination; the last message names it.
     challenge: Challenge,
 }
 
-/// A way that works.
+/// A way that succeeded.
 struct Found {
     way: String,
     remote: SocketAddr,
@@ -71,36 +71,36 @@ struct Found {
     challenge: Challenge,
 }
 
-/// The addresses of an end in a round.
+/// The addresses of one end in a round.
 struct Place {
     addresses: Vec<SocketAddr>,
-    /// For TCP: whether the NAT gives each destination another port.
+    /// For TCP: whether the NAT uses another port for each destination.
     symmetric: bool,
     relayed: bool,
 }
 
-/// One end of an attempt, once both have agreed to it.
+/// One end of an attempt, after both have agreed to it.
 pub(super) struct Attempt {
-    pub(super) ground: Arc<Ground>,
+    pub(super) environment: Arc<Environment>,
     pub(super) link: Link,
     pub(super) side: Side,
     pub(super) asking: Nonce,
     pub(super) asked: Nonce,
-    /// What the other end says of itself.
+    /// The other end's description of itself.
     pub(super) other: End,
     pub(super) life: Life,
     pub(super) progress: Progress,
     pub(super) tried: Tries,
 }
 
-/// What the other end says when it agrees.
+/// The other end's agreement.
 pub(super) struct Accepted {
     pub(super) nonce: Nonce,
     pub(super) end: End,
     pub(super) keep_alive_ms: u32,
 }
 
-/// Asks the peer for a connection, again and again until it answers.
+/// Asks the peer for a connection, again and again until it agrees or refuses.
 pub(super) async fn ask(
     link: &mut Link,
     ask: Body,
@@ -148,7 +148,7 @@ pub(super) async fn ask(
 }
 
 impl Attempt {
-    /// Tries one way after the other; only the given ways, if there are any.
+    /// Tries one way after the other; if `only` is not empty, only these.
     pub(super) async fn lead(
         mut self,
         own: &End,
@@ -161,17 +161,17 @@ impl Attempt {
             said.map_err(|lost| failure(&self.link.peer, lost))?;
             if let Some(reached) = self.try_step(round, step).await? {
                 let challenge = reached.challenge;
-                // The other end learns of it by the way itself, too.
+                // The other end is also told on the way itself.
                 let _ = self.link.say(Body::Done { round, challenge }).await;
                 self.link.decided();
                 return Ok(reached);
             }
         }
-        // The link tells the other end as its last word that this end gives up.
+        // The link's last message says that it gives up.
         Err(self.no_way())
     }
 
-    /// Agrees, and follows the other end from way to way.
+    /// Agrees, and follows the other end from one way to the next.
     pub(super) async fn follow(mut self) -> Result<Reached, ConnectFailure> {
         self.accept().await?;
         let (mut rounds, mut next) = (0, 0);
@@ -182,7 +182,7 @@ impl Attempt {
                 return Err(ConnectFailure::NoAnswer { peer, waited });
             };
             match heard {
-                // Each round has a number of its own, and so a seal.
+                // Each round has its own number, and so its own seal.
                 Ok(Body::Try { round, step }) if round >= next => {
                     next = round.saturating_add(1);
                     rounds += 1;
@@ -194,7 +194,7 @@ impl Attempt {
                         return Ok(reached);
                     }
                 }
-                // It did not hear the answer.
+                // It did not get the answer.
                 Ok(Body::Ask { .. }) => self.accept().await?,
                 Ok(_) => {}
                 Err(Lost::GivenUp) if rounds > 0 => return Err(self.no_way()),
@@ -206,7 +206,7 @@ impl Attempt {
     async fn accept(&mut self) -> Result<(), ConnectFailure> {
         let accept = Body::Accept {
             nonce: self.asked,
-            end: self.ground.end(),
+            end: self.environment.end(),
             keep_alive_ms: self.life.keep_alive_ms(),
         };
         let said = self.link.say(accept).await;
@@ -220,7 +220,7 @@ impl Attempt {
         }
     }
 
-    /// Tries one way; nothing if it fails, and then the reason is kept.
+    /// Tries one way. `None` if it fails; the reason is stored.
     async fn try_step(&mut self, round: u8, step: Step) -> Result<Option<Reached>, ConnectFailure> {
         let began = Instant::now();
         self.progress.step(|| format!("tries {}", step.method));
@@ -274,20 +274,20 @@ impl Attempt {
         let many = step.many == Some(self.side);
         let gathering = async {
             match step.method {
-                Method::Relay => gather::relay(&self.ground).await,
-                // An end that asks for it without need gets neither sockets nor probes.
-                Method::Birthday if !self.ground.fits_birthday(many) => {
+                Method::Relay => gather::relay(&self.environment).await,
+                // A peer that asks for this without need gets neither sockets nor probes.
+                Method::Birthday if !self.environment.fits_birthday(many) => {
                     Err("its NAT is none for birthday probing".into())
                 }
-                Method::Birthday => gather::birthday(&self.ground, self.side, many).await,
-                _ => gather::udp(&self.ground).await,
+                Method::Birthday => gather::birthday(&self.environment, self.side, many).await,
+                _ => gather::udp(&self.environment).await,
             }
         };
         let gathered = timeout(GATHER, gathering).await;
         gathered.unwrap_or_else(|_| Err(format!("no sockets were there within {GATHER:?}")))
     }
 
-    /// The addresses at which the other end may be, out of those that it names, for a socket or relay at this address.
+    /// The addresses of the other end that a socket or relay at this address should try.
     fn usable(
         &self,
         own: std::io::Result<SocketAddr>,
@@ -297,7 +297,7 @@ impl Attempt {
         let Ok(own) = own else { return Vec::new() };
         let view = View {
             own: own.ip(),
-            own_public: self.ground.public(),
+            own_public: self.environment.public_ip(),
             their_public: self.other.public,
             is_relayed: is_relay || theirs.relayed,
         };
@@ -317,7 +317,7 @@ impl Attempt {
             ports,
             addresses,
             troubles,
-            permits: _permits,
+            permit: _permit,
         } = gathered;
         if let Some(troubles) = &troubles {
             self.progress.step(|| format!("no relay here: {troubles}"));
@@ -363,7 +363,7 @@ impl Attempt {
     }
 
     async fn by_tcp(&mut self, round: u8) -> Result<Found, Miss> {
-        let gathered = timeout(GATHER, tcp::gather(&self.ground)).await;
+        let gathered = timeout(GATHER, tcp::gather(&self.environment)).await;
         let gathered =
             gathered.unwrap_or_else(|_| Err(format!("no socket was there within {GATHER:?}")));
         let (mapped, addresses, symmetric, trouble) = match gathered {
@@ -388,7 +388,7 @@ impl Attempt {
         let theirs = self.usable(Ok(mapped.local), &theirs, false);
         let mut end = self.end_of(Method::TcpPunch);
         if symmetric || they {
-            // This works only if the other end lets in every packet, and then at once.
+            // It succeeds only if the other end accepts packets from anywhere, and then at once.
             end -= HALF_HOPE;
         }
         let seal = self.seal(round);
@@ -406,7 +406,7 @@ impl Attempt {
         })
     }
 
-    /// Tells the other end the addresses of this one, and waits for its addresses.
+    /// Exchanges the addresses of both ends.
     async fn exchange(
         &mut self,
         round: u8,
@@ -417,7 +417,7 @@ impl Attempt {
         let addresses = if own.relayed {
             own.addresses
         } else {
-            let (here, there) = (self.ground.public(), self.other.public);
+            let (here, there) = (self.environment.public_ip(), self.other.public);
             candidates::worth_telling(&own.addresses, here, there)
         };
         let body = Body::Candidates {
@@ -493,8 +493,8 @@ impl Attempt {
     }
 }
 
-/// The symmetric end sends from many sockets to the one address of the other. That one sends to many ports of the
-/// first, at the address that servers see: ports in a private network are never searched.
+/// The symmetric end sends from many sockets to the one address of the other. That end sends to many ports of the
+/// symmetric end, but only at the public address that servers see: no host's own network is scanned for ports.
 fn birthday_paths(theirs: &[SocketAddr], public: Option<IpAddr>, many: bool) -> (Vec<Path>, Pace) {
     let is_outside = |place: &&SocketAddr| {
         many || (Some(place.ip()) == public && !candidates::is_private(place.ip()))

@@ -1,4 +1,4 @@
-//! What the parts of a coordinator share: its options, its findings, counters, and the listeners.
+//! The state that the parts of a coordinator share: options, detected NAT and servers, counters, listeners.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::attempt::Reached;
 use super::detect::{self, NatInfo};
 use super::failure::ConnectFailure;
-use super::gather::{AttemptResources, Ground};
+use super::gather::{AttemptResources, Environment};
 use super::ice::IceServers;
 use super::options::Options;
 use super::progress::{Event, Progress};
@@ -17,31 +17,30 @@ use super::stats::Counters;
 use super::{Connected, Error, PageError, again, hub_page};
 use crate::PeerId;
 
-/// Events that wait for a listener; a slower listener misses the oldest.
+/// The number of events that wait for a listener; a slower listener misses the oldest.
 const EVENTS: usize = 1024;
-/// How long the servers that a hub names are used: less than their credentials are valid.
+/// How long the servers of a hub are used: less than their credentials are valid.
 const SERVERS_AGE: Duration = Duration::from_secs(60);
-/// How long a finding about the network counts.
+/// How long the detected NAT is assumed to be unchanged.
 const NAT_AGE: Duration = Duration::from_secs(600);
-/// The longest that finding out about servers and the network may take, including the wait for another task that does
-/// so.
+/// The longest time for asking for servers and detecting the NAT, including the wait for another caller that does it.
 const LOOK_LIMIT: Duration = Duration::from_secs(40);
 
 pub(super) struct Base {
     pub(super) options: Options,
     pub(super) counters: Arc<Counters>,
     pub(super) events: broadcast::Sender<Event>,
-    /// Whether the program has ever waited for connections of others.
+    /// Whether connections of other peers have ever been awaited.
     pub(super) accepts: watch::Sender<bool>,
     pub(super) shared: AttemptResources,
     found: Mutex<Option<Found>>,
-    /// One task looks at the network at a time; the others take its finding.
+    /// One caller detects at a time; the others use its result.
     looking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone)]
 struct Found {
-    ground: Arc<Ground>,
+    environment: Arc<Environment>,
     servers_at: Instant,
     nat_at: Instant,
 }
@@ -76,9 +75,9 @@ impl Base {
         Progress::new(events, peer)
     }
 
-    /// The last finding, if there is one.
-    pub(super) fn ground(&self) -> Option<Arc<Ground>> {
-        self.found().map(|found| found.ground)
+    /// The last result of detection, if there is any.
+    pub(super) fn environment(&self) -> Option<Arc<Environment>> {
+        self.found().map(|found| found.environment)
     }
 
     fn found(&self) -> Option<Found> {
@@ -86,31 +85,31 @@ impl Base {
         found.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The servers and the network: the last finding if it is recent, else a new one. `peer` is the peer that the
-    /// credentials are for.
-    pub(super) async fn look(&self, peer: &str, anew: bool) -> Result<Arc<Ground>, Error> {
+    /// The servers and the NAT: the last result if it is recent, otherwise a new one. `peer` is the name for the
+    /// credentials.
+    pub(super) async fn look(&self, peer: &str, anew: bool) -> Result<Arc<Environment>, Error> {
         let looked = timeout(LOOK_LIMIT, self.look_around(peer, anew)).await;
         looked.unwrap_or(Err(Error::TooLong { limit: LOOK_LIMIT }))
     }
 
-    async fn look_around(&self, peer: &str, anew: bool) -> Result<Arc<Ground>, Error> {
+    async fn look_around(&self, peer: &str, anew: bool) -> Result<Arc<Environment>, Error> {
         let _looking = self.looking.lock().await;
         let known = self.found().filter(|_| !anew);
         let now = Instant::now();
         if let Some(found) = &known
             && now < found.servers_at + SERVERS_AGE
         {
-            return Ok(Arc::clone(&found.ground));
+            return Ok(Arc::clone(&found.environment));
         }
         let options = &self.options;
         let mut servers = options.servers.clone();
         servers.merge(self.named_servers(peer).await?);
         let old = known.filter(|found| now < found.nat_at + NAT_AGE);
         let (nat, nat_at) = match old {
-            Some(found) => (found.ground.nat.clone(), found.nat_at),
+            Some(found) => (found.environment.nat.clone(), found.nat_at),
             None => (self.detect(&servers).await, now),
         };
-        let ground = Arc::new(Ground {
+        let environment = Arc::new(Environment {
             nat,
             servers,
             local_port: options.local_port,
@@ -118,15 +117,15 @@ impl Base {
             shared: self.shared.clone(),
         });
         let found = Found {
-            ground: Arc::clone(&ground),
+            environment: Arc::clone(&environment),
             servers_at: now,
             nat_at,
         };
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
-        Ok(ground)
+        Ok(environment)
     }
 
-    /// The servers that the hub names. A hub without space is asked again, as often as one is dialled.
+    /// Asks the hub for its servers. A hub that has no space just now is asked again, as often as it is dialled.
     async fn named_servers(&self, peer: &str) -> Result<IceServers, PageError> {
         let options = &self.options;
         let Some(hub) = &options.hub else {

@@ -1,32 +1,31 @@
-//! Which addresses of the other end are worth sending to, and which of this end's are worth telling. Pure.
+//! Which addresses of the other end are worth trying, and which own addresses are worth sending. Pure.
 //!
-//! As in ICE, the address of a host is tried if both ends may be in one network. A peer that names foreign addresses
-//! could make this end send packets into its own network, or to its own machine. So such an address counts only if it
-//! can lead to the other end.
+//! As in ICE, an address of a host is tried only if both ends may be in one network. A malicious peer could name
+//! addresses so that this end sends packets to hosts of its own network, or to its own machine. So such an address
+//! counts only if it can lead to the other end.
 
 use std::net::{IpAddr, SocketAddr};
 
-/// Addresses of one end at most.
+/// The most addresses of one end.
 pub(super) const MOST: usize = 16;
-/// Addresses in the own network among them: a host has one of each family, and the address at which an end is seen is
-/// only its own claim.
+/// Of these, the most in the own network: a host has one of each family, and the public address is only its own claim.
 const MOST_PRIVATE: usize = 2;
 
-/// What one end knows when it judges addresses.
+/// The knowledge with which one end judges addresses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct View {
     /// The address of its socket, or of its relay.
     pub(super) own: IpAddr,
-    /// Where servers see it.
+    /// Its public address, as servers see it.
     pub(super) own_public: Option<IpAddr>,
-    /// The address at which servers see the other end, as that end says.
+    /// The public address of the other end, as that end says.
     pub(super) their_public: Option<IpAddr>,
-    /// Whether an end is at a relay, which may be in a network that neither end is in.
+    /// Whether an end uses a relay, which may be in a network of neither end.
     pub(super) is_relayed: bool,
 }
 
 impl View {
-    /// The addresses to send to: each once, and only those that may lead to the other end.
+    /// The addresses to try: each once, and only those that may lead to the other end.
     pub(super) fn usable(&self, addresses: &[SocketAddr]) -> Vec<SocketAddr> {
         let mut usable = distinct(addresses);
         let mut private = 0;
@@ -53,8 +52,8 @@ impl View {
         !is_private(ip) || (is_private(self.own) && self.may_be_near(ip))
     }
 
-    /// Whether a private address may be in the own network: both ends are seen at one address, or the address is
-    /// unknown, or servers see the other end there.
+    /// Whether a private address may be in the own network: both ends have the same public address, or it is unknown,
+    /// or servers see the other end there.
     fn may_be_near(&self, ip: IpAddr) -> bool {
         let apart = are_apart(self.own_public, self.their_public);
         self.is_relayed || !apart || self.their_public == Some(ip)
@@ -65,7 +64,7 @@ fn are_apart(one: Option<IpAddr>, other: Option<IpAddr>) -> bool {
     one.zip(other).is_some_and(|(one, other)| one != other)
 }
 
-/// The own addresses that the other end can use. Addresses of the own network are told to no end elsewhere.
+/// The own addresses that the other end can use. Private addresses are not sent to ends in other networks.
 pub(super) fn worth_telling(
     own: &[SocketAddr],
     own_public: Option<IpAddr>,
@@ -79,7 +78,7 @@ pub(super) fn worth_telling(
     distinct(own).into_iter().filter(tells).collect()
 }
 
-/// Each place once, in its shortest form, in the order given, and not too many.
+/// Each address once, in its shortest form, in the order given, and not too many.
 pub(super) fn distinct(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let mut all: Vec<SocketAddr> = Vec::new();
     for address in addresses {
@@ -181,7 +180,7 @@ mod tests {
         let lan = "192.168.1.9:5000";
         assert!(leads(same, lan) && leads(unknown, lan));
         assert!(!leads(apart, lan) && !leads(outside, lan));
-        // A network without NAT in which all addresses are private, servers' too.
+        // A network without NAT in which all addresses are private, including those of servers.
         assert!(leads(
             view("10.1.0.2", "10.1.0.2", "10.2.0.2"),
             "10.2.0.2:5000"

@@ -1,8 +1,8 @@
-//! A connected datagram socket between two peers, whatever the way: sends and receives, keeps the way open, and notices when
+//! A connected datagram socket between two peers, by any way: sends and receives, keeps the way open, and notices that
 //! the other end is gone.
 //!
-//! What the caller sends crosses unchanged and unencrypted: a program that needs secrecy puts DTLS, QUIC or Noise on
-//! top. Sealed packets of forty bytes cross beside it. They keep NATs open, show that an end is there, and announce the
+//! Datagrams are passed on unchanged and unencrypted: a program that needs secrecy uses DTLS, QUIC or Noise on top.
+//! Sealed packets of forty bytes are sent beside them: they keep NATs open, show that an end is alive, and announce the
 //! end; a caller never sees them. However a [`Datagram`] ends, the other end is told.
 
 use std::collections::VecDeque;
@@ -19,18 +19,18 @@ use tokio::time::{Instant, timeout_at};
 use super::packet::{self, Kind, Seal};
 use super::port::Port;
 
-/// How often the end is announced, because it is not acknowledged.
+/// How often the end is announced: there is no answer to it.
 const FAREWELLS: usize = 3;
-/// Keep-alives of the other end that may be lost, one after the other.
+/// How many keep-alives of the other end in a row may be lost.
 const SILENT: u32 = 3;
-/// How late keep-alives may come.
+/// How much later than due they may arrive.
 const SLACK: Duration = Duration::from_secs(1);
-/// How long a program that has not read for long may take to read what has arrived.
+/// How long data that has already arrived may take to be read, by a program that did not read for long.
 const READING: Duration = Duration::from_millis(100);
-/// No keep-alives are sent faster.
+/// The shortest time between two keep-alives.
 const FASTEST: Duration = Duration::from_millis(10);
 
-/// How often this end shows that it is there, and how long the other may be silent.
+/// How often this end shows that it is alive, and how long the other end may be silent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Life {
     pub(super) keep_alive: Duration,
@@ -51,7 +51,7 @@ impl Life {
     }
 }
 
-/// As it is told to the other end.
+/// As sent to the other end.
 pub(super) fn milliseconds(keep_alive: Duration) -> u32 {
     u32::try_from(keep_alive.as_millis()).unwrap_or(u32::MAX)
 }
@@ -72,7 +72,7 @@ pub struct Datagram {
     way: Arc<Way>,
     heard: Mutex<Heard>,
     silence: Duration,
-    /// The other end needs to be told nothing more.
+    /// The other end need not be told that the connection is over.
     is_over: AtomicBool,
     _keeper: AbortOnDrop,
 }
@@ -87,7 +87,7 @@ struct Way {
 #[derive(Debug)]
 struct Heard {
     early: VecDeque<Vec<u8>>,
-    /// When the last packet came.
+    /// When the last packet arrived.
     at: Instant,
 }
 
@@ -116,8 +116,8 @@ impl Datagram {
         self.way.port.send_to(bytes, self.way.remote).await
     }
 
-    /// The next datagram of the peer; nothing once the peer has ended the connection. If the peer is silent for three
-    /// of its keep-alives, that is an error of the kind `TimedOut`. Cancel-safe.
+    /// The next datagram of the peer; `None` once the peer has ended the connection. If the peer has been silent for
+    /// three of its keep-alives, an error of the kind `TimedOut`. Cancel-safe.
     pub async fn recv(&self) -> io::Result<Option<Vec<u8>>> {
         let mut heard = self.heard.lock().await;
         loop {
@@ -131,7 +131,7 @@ impl Datagram {
             match self.way.seal.read(&bytes).map(|packet| packet.kind) {
                 Some(Kind::Bye) => self.is_over.store(true, Relaxed),
                 Some(_) => heard.at = Instant::now(),
-                // Of an earlier round.
+                // A packet of an earlier round.
                 None if packet::is_packet(&bytes) => {}
                 None => {
                     heard.at = Instant::now();
@@ -141,7 +141,7 @@ impl Datagram {
         }
     }
 
-    /// The next datagram from the peer's address, which was last heard at this time.
+    /// The next packet from the peer's address, from which the last one arrived at this time.
     async fn next(&self, heard: Instant) -> io::Result<Vec<u8>> {
         let coming = async {
             loop {
@@ -166,8 +166,8 @@ impl Datagram {
         self.way.port.local_addr()
     }
 
-    /// Tells the peer that the connection is over, and gives up the relay if it is one. Dropping does the same without
-    /// waiting for the relay's server: see [`Coordinator::closed`](super::Coordinator::closed).
+    /// Tells the peer that the connection is over, and gives up the relay, if there is one. Dropping it does the same
+    /// without waiting for the relay's server: see [`Coordinator::closed`](super::Coordinator::closed).
     pub async fn close(self) {
         self.say_bye();
         if let Port::Relay(relay) = &*self.way.port {
@@ -175,14 +175,14 @@ impl Datagram {
         }
     }
 
-    /// Sent at once, because a dropped value cannot wait.
+    /// At once, because a drop cannot wait.
     fn say_bye(&self) {
         if self.is_over.swap(true, Relaxed) {
             return;
         }
         let bye = self.way.seal.write(Kind::Bye, [0; 8]);
         for _ in 0..FAREWELLS {
-            // A peer that hears none of them finds out by silence.
+            // A peer that gets none of them notices the silence.
             self.way.port.send_now(&bye, self.way.remote);
         }
     }
@@ -201,13 +201,13 @@ fn silent(silence: Duration) -> io::Error {
 
 async fn keep(way: Arc<Way>, every: Duration) {
     if let Port::Relay(relay) = &*way.port {
-        // The relay also works without a short name.
+        // Without a channel the relay works as well.
         let _ = relay.bind(way.remote).await;
     }
     let alive = way.seal.write(Kind::Alive, [0; 8]);
     loop {
         tokio::time::sleep(every).await;
-        // A send that fails now may work next time; the caller's own send reports when the way is gone.
+        // A failure now may be a success next time; if the way is gone, the caller's own sends fail.
         let _ = way.port.send_to(&alive, way.remote).await;
     }
 }
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
     use crate::coordinator::plan::Side;
 
-    /// An end, and the bare socket that it is connected to.
+    /// An end, and the bare socket to which it is connected.
     async fn connected(keep_alive: Duration, theirs_ms: u32) -> (Datagram, UdpSocket) {
         let other = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(began.elapsed().as_secs(), 76);
         let to = end.local_addr().unwrap();
         let alive = Seal::sample(Side::Asked).write(Kind::Alive, [0; 8]);
-        // A keep-alive and data show alike that it is there.
+        // Keep-alives and data both show that it is alive.
         for (sign, data) in [(&alive[..], None), (b"back", Some(&b"back"[..]))] {
             other.send_to(sign, to).await.unwrap();
             let began = Instant::now();
@@ -271,7 +271,7 @@ mod tests {
         let strays = async {
             loop {
                 stranger.send_to(&alive, to).await.unwrap();
-                // As of an earlier round.
+                // Like a packet of an earlier round.
                 let old = Seal::sample(Side::Asking).write(Kind::Alive, [0; 8]);
                 other.send_to(&old, to).await.unwrap();
                 tokio::time::sleep(Duration::from_millis(500)).await;

@@ -1,9 +1,9 @@
-//! Finds out the type of the NAT: sends STUN requests and hands the answers to [`Observations`].
+//! Detects the NAT: sends STUN requests and passes the answers to [`Observations`].
 //!
-//! One socket asks every server for its mapping. A second one has spoken to one server alone, asks that server to
-//! answer from another port, or from another host if it has one, and so sees what the NAT lets in; a miss counts only
-//! if the server still answers a plain request. If two types remain, a relay on another host plays the stranger
-//! (`probe`). UDP counts as blocked if no server answers by UDP and one does by TCP.
+//! One socket asks every server for its mapping. A second one, which has sent to one server only, asks that server to
+//! answer from another port, or from another host if it has one; so it shows which packets the NAT accepts. A missing
+//! answer counts only if the server still answers a plain request. If two types are then possible, a relay on another
+//! host sends a packet (`probe`). UDP is considered blocked when no server answers by UDP and one does by TCP.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,34 +24,34 @@ use super::own::{self, socket_trouble};
 use super::probe::{self, Seen};
 use super::stun::{self, Answer, Change};
 
-/// How long answers by UDP are waited for.
+/// How long to wait for answers by UDP.
 const UDP_WAIT: Duration = Duration::from_millis(1200);
-/// How long a packet from elsewhere is waited for.
+/// How long to wait for a packet from another port or host.
 const FILTER_WAIT: Duration = Duration::from_millis(800);
 /// How long a connection to a STUN server may take.
 pub(super) const TCP_WAIT: Duration = Duration::from_millis(2000);
-/// The first pause after which a request is repeated; each is twice as long as the last.
+/// The first of the times after which a request is repeated; each is twice as long as the last.
 const FIRST_REPEAT: Duration = Duration::from_millis(150);
-/// Addresses of servers that are asked at most.
+/// The most addresses of servers that are asked.
 const MOST_SERVERS: usize = 8;
-/// The longest that all of it may take.
+/// The longest time for the whole detection.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// What was found.
+/// The result of the detection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "found")]
 pub enum Finding {
-    /// One type is left.
+    /// Only one type fits.
     Determined {
         /// The type.
         #[serde(rename = "type")]
         kind: NatType,
     },
-    /// Several types fit what was seen.
+    /// Several types fit the observations.
     Undetermined {
-        /// The types, in order.
+        /// These types, in order.
         possible: Vec<NatType>,
-        /// Why the type is not known.
+        /// Why there is no single type.
         reason: String,
     },
     /// UDP does not work, and TCP does.
@@ -63,16 +63,16 @@ pub enum Finding {
     },
 }
 
-/// The network as this peer sees it.
+/// The NAT of this peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NatInfo {
     /// The type of the NAT.
     #[serde(flatten)]
     pub finding: Finding,
-    /// The address of a socket of this peer as servers see it.
+    /// The public address of a socket of this peer, as servers see it.
     pub public: Option<SocketAddr>,
-    /// The address of the same socket here.
+    /// The local address of the same socket.
     pub local: Option<SocketAddr>,
     /// Servers that answered.
     pub answered: Vec<SocketAddr>,
@@ -86,7 +86,7 @@ fn milliseconds<S: serde::Serializer>(took: &Duration, to: S) -> Result<S::Ok, S
 }
 
 impl NatInfo {
-    /// The types that the NAT may have: none if UDP is blocked, any if nothing is known.
+    /// The possible types of the NAT: none when UDP is blocked, all when nothing is known.
     pub fn possible(&self) -> Vec<NatType> {
         match &self.finding {
             Finding::Determined { kind } => vec![*kind],
@@ -107,7 +107,7 @@ impl NatInfo {
     }
 }
 
-/// Asks these servers, for a limited time.
+/// Asks these servers, within a time limit.
 pub(super) async fn detect(
     servers: &IceServers,
     tls: Option<Arc<rustls::ClientConfig>>,
@@ -121,7 +121,7 @@ pub(super) async fn detect(
     })
 }
 
-/// What a relay needs beside its server.
+/// The values that a relay needs beside its server.
 type Means<'m> = (Option<Arc<rustls::ClientConfig>>, &'m Lingering);
 
 async fn look(servers: &IceServers, means: Means<'_>, started: Instant) -> NatInfo {
@@ -146,7 +146,7 @@ async fn look(servers: &IceServers, means: Means<'_>, started: Instant) -> NatIn
     }
 }
 
-/// The addresses of servers, all of the family that the first has.
+/// The addresses of servers, all of the family of the first.
 pub(super) async fn addresses(servers: &[Place]) -> Vec<SocketAddr> {
     let mut all: Vec<SocketAddr> = Vec::new();
     let mut looking = Vec::new();
@@ -192,12 +192,12 @@ async fn over_udp(
     let other = answers.iter().flatten().find_map(|got| got.0.other);
     let quiet = UdpSocket::bind((own, 0)).await?;
     let quiet_at = filtering(&quiet, primary, other, &mut observations).await?;
-    // A NAT that lets in no other port lets in no other host.
+    // A NAT that accepts no other port accepts no other host.
     if let Some(at) = quiet_at
         && observations.from_port != Some(false)
         && observations.from_elsewhere.is_none()
         && observations.same_for_host != Some(false)
-        // A relay cannot reach an address in a private network.
+        // A relay cannot reach a host in a private network.
         && !is_private(at.ip())
     {
         let quiet = Seen { socket: &quiet, at };
@@ -229,8 +229,8 @@ async fn over_udp(
     }))
 }
 
-/// The other addresses of the first server that has some, if they are not asked already: its other port, and its other
-/// host.
+/// The other addresses of the first server that has any, except those that are asked already: its other port, and its
+/// other host.
 fn other_addresses(
     servers: &[SocketAddr],
     answers: &[Option<(Answer, SocketAddr)>],
@@ -245,7 +245,8 @@ fn other_addresses(
     both.into_iter().filter(fits).collect()
 }
 
-/// Which server sees which address. A server inside the own network sees a private one, and counts only if all do.
+/// The public address that each server sees. A server inside the own network sees a private address, which counts only
+/// when all servers do.
 fn seen_by(
     servers: &[SocketAddr],
     answers: &[Option<(Answer, SocketAddr)>],
@@ -283,14 +284,14 @@ fn mapping(local: SocketAddr, seen: &[(SocketAddr, SocketAddr)]) -> Observations
     }
 }
 
-/// The packets that reach a socket that has spoken to one server alone. Gives the address that this server sees.
+/// Which packets arrive at a socket that has sent to one server only. Returns the public address that this server sees.
 async fn filtering(
     socket: &UdpSocket,
     primary: SocketAddr,
     other: Option<SocketAddr>,
     observations: &mut Observations,
 ) -> std::io::Result<Option<SocketAddr>> {
-    // The NAT has to know the server before it can let in anything.
+    // The NAT must know the server before it can accept a packet from it.
     let first = ask(socket, &[(primary, Change::NONE)], UDP_WAIT).await?;
     let Some(at) = first.into_iter().flatten().find_map(|(got, _)| got.mapped) else {
         return Ok(None);
@@ -306,7 +307,7 @@ async fn filtering(
         return Ok(Some(at));
     }
     let came = |index: usize, changed: &dyn Fn(SocketAddr) -> bool| match answers.get(index) {
-        // The server refused, or answered as if nothing had been asked: it cannot do it.
+        // Refused, or answered like a plain request: the server cannot do it.
         Some(Some((answer, from))) if answer.mapped.is_none() || !changed(*from) => None,
         Some(Some(_)) => Some(true),
         Some(None) => Some(false),
@@ -317,7 +318,8 @@ async fn filtering(
     Ok(Some(at))
 }
 
-/// Sends all requests, repeats those without an answer, and gives the answers in the same order, each with its source.
+/// Sends all requests, repeats those without an answer, and returns the answers in the same order, each with its source
+/// address.
 pub(super) async fn ask(
     socket: &UdpSocket,
     requests: &[(SocketAddr, Change)],
@@ -334,7 +336,7 @@ pub(super) async fn ask(
     while Instant::now() < end && answers.iter().any(Option::is_none) {
         for ((to, (_, request)), answer) in made.iter().zip(&answers) {
             if answer.is_none() {
-                // A request that cannot be sent now may be sent when it is repeated.
+                // If it cannot be sent now, it may be when it is repeated.
                 let _ = socket.send_to(request, to).await;
             }
         }
@@ -378,7 +380,7 @@ async fn answers_by_tcp(servers: &[SocketAddr]) -> bool {
     timeout(TCP_WAIT, any).await.unwrap_or(false)
 }
 
-/// The address that a STUN server sees this connection come from.
+/// The public address of this connection, as a STUN server sees it.
 pub(super) async fn mapped_by_tcp(stream: &mut TcpStream) -> std::io::Result<SocketAddr> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let (transaction, request) = stun::request(Change::NONE);
@@ -450,7 +452,7 @@ mod tests {
 
     #[tokio::test]
     async fn servers_are_asked_by_tcp_at_once() {
-        // They take a connection and say nothing, each for the whole time.
+        // They accept a connection and send nothing, each for the whole time.
         let silent: Vec<_> = (0..4)
             .map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap())
             .collect();

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::link::Lost;
 use super::plan::Method;
 
-/// A way that was tried and did not lead there.
+/// A way that was tried and failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tried {
     /// The way.
@@ -43,7 +43,7 @@ pub enum ConnectFailure {
     Refused {
         /// The peer.
         peer: String,
-        /// In its words.
+        /// The peer's reason.
         reason: String,
     },
     /// Every way was tried.
@@ -63,7 +63,7 @@ pub enum ConnectFailure {
         limit: Duration,
         /// The ways until then, in their order.
         tried: Vec<Tried>,
-        /// What was being done when the time was over.
+        /// The step during which the time was over.
         meanwhile: String,
     },
     /// The connection that carries signals is gone.
@@ -115,7 +115,7 @@ pub(super) fn failure(peer: &str, lost: Lost) -> ConnectFailure {
     }
 }
 
-/// What one attempt is trying, for the report when the time is over.
+/// The ways and the step of one attempt, for the report when its time is over.
 #[derive(Clone, Default)]
 pub(super) struct Tries(Arc<Mutex<Trying>>);
 
@@ -130,7 +130,7 @@ impl Tries {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The current activity, as in "it tried".
+    /// Sets the present step, in words that follow "it tried".
     pub(super) fn begin(&self, what: impl Into<String>) {
         self.all().meanwhile = what.into();
     }
@@ -145,7 +145,7 @@ impl Tries {
         self.all().done.clone()
     }
 
-    /// Why there is no connection when the time is over.
+    /// The failure of an attempt whose time is over.
     pub(super) fn timed_out(&self, peer: &str, limit: Duration) -> ConnectFailure {
         let all = self.all();
         ConnectFailure::TimedOut {

@@ -1,4 +1,7 @@
-//! Opens the sockets of one round, and finds out where they can be reached.
+//! Opens the sockets of one round, and finds their public addresses.
+//!
+//! *Birthday probing* is for an end whose NAT gives each socket a public port that nobody can know. That end opens many
+//! sockets, the other end sends to random ports, until a pair matches: far sooner than one expects (the birthday paradox).
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -18,18 +21,18 @@ use super::relay::Relay;
 use super::relays;
 use super::stun::Change;
 
-/// How long a STUN server is waited for.
+/// How long to wait for a STUN server.
 const WAIT: Duration = Duration::from_millis(1500);
-/// How long all TURN servers together may take until one gives a relay.
+/// The time within which one of all TURN servers has to give a relay.
 const RELAY_LIMIT: Duration = Duration::from_secs(9);
-/// Sockets of the symmetric end in birthday probing.
+/// The number of sockets at the symmetric end in birthday probing.
 pub(super) const MANY: usize = 256;
-/// Rounds of birthday probing at once that this end asked for; others may ask for as many more.
+/// The most rounds of birthday probing at once that this end asked for; and, apart from these, the most that others asked for.
 const MOST_BIRTHDAYS: usize = 2;
 
-/// The basis of an attempt: the network as it was found, and the servers.
+/// The environment of all attempts: the NAT as it was detected, and the servers.
 #[derive(Debug)]
-pub(super) struct Ground {
+pub(super) struct Environment {
     pub(super) nat: NatInfo,
     pub(super) servers: IceServers,
     pub(super) local_port: u16,
@@ -37,7 +40,7 @@ pub(super) struct Ground {
     pub(super) shared: AttemptResources,
 }
 
-/// What all attempts of a coordinator share.
+/// The state that all attempts of a coordinator share.
 #[derive(Clone, Debug)]
 pub(super) struct AttemptResources {
     pub(super) lingering: Lingering,
@@ -53,7 +56,7 @@ impl AttemptResources {
         }
     }
 
-    /// Space for a round of birthday probing. Rounds of others take no space of this end's own.
+    /// A permit for a round of birthday probing. Rounds that others ask for do not use the permits of our own rounds.
     fn birthday(&self, side: Side) -> Result<OwnedSemaphorePermit, String> {
         let [asking, asked] = &self.birthdays;
         let permits = match side {
@@ -65,20 +68,20 @@ impl AttemptResources {
     }
 }
 
-/// Sockets, and where the other end may reach them: the address outside first.
+/// Sockets, and the addresses at which the other end may reach them: the public address first.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     pub(super) ports: Vec<Port>,
     pub(super) addresses: Vec<SocketAddr>,
-    /// Why it is not what was wanted, if the round goes on without.
+    /// Why there is no relay, if a plain socket was opened instead.
     pub(super) troubles: Option<String>,
-    /// What is kept while the sockets are used.
-    pub(super) permits: Option<OwnedSemaphorePermit>,
+    /// Held while the sockets are used.
+    pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Ground {
-    /// The address at which servers see this end.
-    pub(super) fn public(&self) -> Option<IpAddr> {
+impl Environment {
+    /// Our public IP address, as STUN servers see it.
+    pub(super) fn public_ip(&self) -> Option<IpAddr> {
         self.nat.public.map(|public| public.ip())
     }
 
@@ -86,7 +89,7 @@ impl Ground {
         matches!(self.nat.finding, Finding::UdpBlocked)
     }
 
-    /// Whether birthday probing makes sense here, with the many sockets or with the one.
+    /// Whether birthday probing can work here: at the end with many sockets, or at the end with one.
     pub(super) fn fits_birthday(&self, many: bool) -> bool {
         let possible = self.nat.possible();
         let fits = |kind: &NatType| {
@@ -99,25 +102,25 @@ impl Ground {
         possible.iter().any(fits)
     }
 
-    /// What this end tells the other.
+    /// The description of this end that the other end is sent.
     pub(super) fn end(&self) -> End {
         End {
             possible: self.nat.possible(),
             udp_blocked: self.udp_blocked(),
-            public: self.public(),
+            public: self.public_ip(),
             relay: !self.servers.turn.is_empty(),
         }
     }
 
-    /// The address of this machine towards the internet.
-    pub(super) fn own(&self, servers: &[SocketAddr]) -> std::io::Result<IpAddr> {
-        // Without any server, the route to an unused address shows which one it is.
-        let nobody = SocketAddr::from(([192, 0, 2, 1], 9));
-        own::address(servers.first().copied().unwrap_or(nobody))
+    /// The local address from which this machine reaches the internet.
+    pub(super) fn local_address(&self, servers: &[SocketAddr]) -> std::io::Result<IpAddr> {
+        // If there is no server, use a reserved address: the route to it shows our own address. Nothing is sent.
+        let reserved = SocketAddr::from(([192, 0, 2, 1], 9));
+        own::address(servers.first().copied().unwrap_or(reserved))
     }
 
-    /// The addresses of the STUN servers.
-    pub(super) async fn stun(&self) -> Vec<SocketAddr> {
+    /// The addresses of the STUN servers: of those that answered, if any has.
+    pub(super) async fn stun_addresses(&self) -> Vec<SocketAddr> {
         if self.nat.answered.is_empty() {
             detect::addresses(&self.servers.stun).await
         } else {
@@ -127,15 +130,15 @@ impl Ground {
 }
 
 /// One UDP socket.
-pub(super) async fn udp(ground: &Ground) -> Result<Gathered, String> {
-    let servers = ground.stun().await;
-    let own = ground
-        .own(&servers)
+pub(super) async fn udp(environment: &Environment) -> Result<Gathered, String> {
+    let servers = environment.stun_addresses().await;
+    let own_ip = environment
+        .local_address(&servers)
         .map_err(|error| socket_trouble(&error))?;
-    let socket = match UdpSocket::bind((own, ground.local_port)).await {
+    let socket = match UdpSocket::bind((own_ip, environment.local_port)).await {
         Ok(socket) => socket,
-        // Another connection has the wanted port.
-        Err(_) => UdpSocket::bind((own, 0))
+        // Another socket has the port from the options: any port will do.
+        Err(_) => UdpSocket::bind((own_ip, 0))
             .await
             .map_err(|error| socket_trouble(&error))?,
     };
@@ -161,30 +164,34 @@ pub(super) async fn udp(ground: &Ground) -> Result<Gathered, String> {
     })
 }
 
-/// The sockets of birthday probing, with the many at the symmetric end, if there is space for a round.
-pub(super) async fn birthday(ground: &Ground, side: Side, many: bool) -> Result<Gathered, String> {
-    let permits = Some(ground.shared.birthday(side)?);
+/// The sockets of birthday probing: many at the symmetric end, one at the other. Fails if too many rounds are running.
+pub(super) async fn birthday(
+    environment: &Environment,
+    side: Side,
+    many: bool,
+) -> Result<Gathered, String> {
+    let permit = Some(environment.shared.birthday(side)?);
     let sockets = if many {
-        self::many(ground).await?
+        self::many(environment).await?
     } else {
-        udp(ground).await?
+        udp(environment).await?
     };
-    Ok(Gathered { permits, ..sockets })
+    Ok(Gathered { permit, ..sockets })
 }
 
-/// The many sockets of birthday probing. Their ports outside are unknown, so the addresses name only the host.
-async fn many(ground: &Ground) -> Result<Gathered, String> {
-    let servers = ground.stun().await;
-    let own = ground
-        .own(&servers)
+/// The many sockets of birthday probing. Their public ports are unknown: of the address, only the IP is valid.
+async fn many(environment: &Environment) -> Result<Gathered, String> {
+    let servers = environment.stun_addresses().await;
+    let own_ip = environment
+        .local_address(&servers)
         .map_err(|error| socket_trouble(&error))?;
-    let public = ground
+    let public = environment
         .nat
         .public
         .ok_or("no server said which address it sees")?;
     let mut ports = Vec::with_capacity(MANY);
     for _ in 0..MANY {
-        let socket = UdpSocket::bind((own, 0))
+        let socket = UdpSocket::bind((own_ip, 0))
             .await
             .map_err(|error| socket_trouble(&error))?;
         ports.push(Port::Udp(socket));
@@ -196,13 +203,12 @@ async fn many(ground: &Ground) -> Result<Gathered, String> {
     })
 }
 
-/// A relay on the first TURN server that gives one; if there is none, a plain socket, because the other end may have
-/// one.
-pub(super) async fn relay(ground: &Ground) -> Result<Gathered, String> {
+/// A relay on the first TURN server that gives one. If none does, a plain socket: the other end may have a relay.
+pub(super) async fn relay(environment: &Environment) -> Result<Gathered, String> {
     let mut opening = Vec::new();
-    for server in &ground.servers.turn {
-        if server.transport != Transport::Udp || !ground.udp_blocked() {
-            opening.push(open(ground, server));
+    for server in &environment.servers.turn {
+        if server.transport != Transport::Udp || !environment.udp_blocked() {
+            opening.push(open(environment, server));
         }
     }
     let mut troubles = match relays::first(opening, RELAY_LIMIT).await {
@@ -220,18 +226,23 @@ pub(super) async fn relay(ground: &Ground) -> Result<Gathered, String> {
         troubles.push("no TURN server is known".into());
     }
     let troubles = troubles.join("; ");
-    if ground.udp_blocked() {
+    if environment.udp_blocked() {
         return Err(troubles);
     }
-    let plain = udp(ground).await?;
+    let plain = udp(environment).await?;
     Ok(Gathered {
         troubles: Some(troubles),
         ..plain
     })
 }
 
-async fn open(ground: &Ground, server: &TurnServer) -> Result<Relay, String> {
-    let relay = Relay::open(server, ground.tls.clone(), &ground.shared.lingering).await;
+async fn open(environment: &Environment, server: &TurnServer) -> Result<Relay, String> {
+    let relay = Relay::open(
+        server,
+        environment.tls.clone(),
+        &environment.shared.lingering,
+    )
+    .await;
     relay.map_err(|error| error.to_string())
 }
 

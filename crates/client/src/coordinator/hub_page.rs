@@ -15,15 +15,15 @@ use super::ice::{self, IceServers};
 use super::tls::{self, AnyError};
 use crate::HubUrl;
 
-/// The longest that the whole of it may take.
+/// The longest time for the whole request.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Bytes of the answer at most.
+/// The most bytes of the answer.
 const LONGEST: usize = 64 * 1024;
 
-/// Why a hub named no servers.
+/// Why a hub did not name any servers.
 #[derive(Debug, Error)]
 pub enum PageError {
-    /// It could not be asked.
+    /// The request failed.
     #[error("cannot ask {hub} for its ICE servers: {reason}")]
     Unreachable {
         /// The hub that was asked.
@@ -45,7 +45,7 @@ pub enum PageError {
 }
 
 impl PageError {
-    /// Whether the answer may be another one a little later.
+    /// Whether the result may be different a little later.
     pub(super) fn passes(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
@@ -55,7 +55,7 @@ impl PageError {
     }
 }
 
-/// The servers that a hub names for this peer; none when it has none to name.
+/// The servers that a hub names for this peer; empty when it has none.
 pub(super) async fn ice_servers(
     hub: &HubUrl,
     peer: &str,
@@ -129,7 +129,7 @@ async fn get<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
         answer = &mut asking => answer,
         ended = connection => {
             ended?;
-            // The bytes that it read have not been taken yet.
+            // The bytes that were read still have to be processed.
             asking.await
         }
     }

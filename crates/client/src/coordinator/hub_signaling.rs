@@ -1,7 +1,7 @@
-//! Carries messages by a hub: a native peer that announces itself in a network of its own for this purpose.
+//! Carries messages through a hub: a native peer that announces itself in a network for this purpose.
 //!
-//! A connection that cannot be made, or ends, is made again after a pause, unless the hub refuses this peer for good.
-//! This goes on until several tries in a row have led to no connection that lasted.
+//! If a connection fails or ends, another is made after a pause, unless the hub refuses this peer. This ends after
+//! several failures in a row without a connection that lasted.
 
 use std::time::Duration;
 
@@ -16,20 +16,20 @@ use super::link::{Incoming, Outgoing, Signaling};
 use super::signal::printable;
 use crate::{Client, ConnectError, ConnectOptions, Event};
 
-/// Messages that wait on either side.
+/// The number of messages that wait in each direction.
 const QUEUE: usize = 64;
 /// How long to wait for the hub's greeting; a hub that does not greet is used all the same.
 const GREETING: Duration = Duration::from_secs(2);
 /// A connection that was open for this long has lasted.
 const LASTS: Duration = Duration::from_secs(10);
-/// How long a hub may read nothing before it is given up.
+/// If the hub reads nothing for this long, it is given up.
 const STALLED: Duration = Duration::from_secs(10);
 /// How long the goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
-/// Close codes of a hub that refuses this peer for good: the id is taken, or a rule was broken.
+/// Close codes of a hub that refuses this peer: the id is taken, or a rule was broken.
 const POLICY: u16 = 1008;
 
-/// A hub, and how often it was dialled in a row.
+/// A hub, and the number of dials in a row.
 struct Dial {
     options: ConnectOptions,
     network: String,
@@ -59,7 +59,7 @@ pub(super) async fn open(
 }
 
 impl Dial {
-    /// Dials until there is a connection, or the tries are used up.
+    /// Dials until there is a connection, or too often.
     async fn connect(&mut self) -> Result<Client, ConnectError> {
         loop {
             match self.once().await {
@@ -75,11 +75,11 @@ impl Dial {
 
     async fn once(&self) -> Result<Client, ConnectError> {
         let mut client = Client::connect(&self.options).await?;
-        // A peer that is refused after the upgrade is told so in place of a greeting.
+        // A client that is refused after the upgrade gets an error instead of a greeting.
         if let Ok(Event::Closed { code, reason }) = timeout(GREETING, client.next_event()).await {
             return Err(self.closed(code, &reason));
         }
-        // The next event of a broken connection says so.
+        // If the connection has ended, its next event says so.
         let _ = timeout(
             STALLED,
             client.announce(&self.network, &json!({"p2p": true})),
@@ -102,8 +102,8 @@ impl Dial {
         ConnectError::Unreachable { hub, reason }
     }
 
-    /// Makes a connection again after a pause: a hub that greets and closes is no better than one that does not answer,
-    /// and one that restarts has other peers, too.
+    /// Makes a new connection after one that ended, after a pause: a hub that greets and closes is no better than one
+    /// that does not answer, and one that restarts has other peers, too.
     async fn again(&mut self, lasted: Duration, ended: Ended) -> Result<Client, ConnectError> {
         if lasted >= LASTS {
             self.tries = 0;
@@ -134,20 +134,20 @@ async fn carry(
     loop {
         let began = Instant::now();
         let Some(ended) = converse(&mut client, &mut orders, &told).await else {
-            // A hub that does not hear it sees that the connection is gone.
+            // If the hub does not get it, it sees that the connection is gone.
             let _ = timeout(GOODBYE, client.close()).await;
             return;
         };
         let again = tokio::select! {
             again = dial.again(began.elapsed(), ended) => again,
-            // No part of the program needs it any more.
+            // No one would use it.
             () = told.closed() => return,
         };
         match again {
             Ok(again) => client = again,
             Err(error) => {
                 let reason = error.to_string();
-                // The listener may be gone, too.
+                // The receiver may be gone, too.
                 let _ = told.send(Incoming::Closed { reason }).await;
                 return;
             }
@@ -155,7 +155,7 @@ async fn carry(
     }
 }
 
-/// Carries messages until the connection ends; nothing if it is not needed any more.
+/// Carries messages until the connection ends; `None` when it is not needed any more.
 async fn converse(
     client: &mut Client,
     orders: &mut mpsc::Receiver<Outgoing>,
@@ -166,7 +166,7 @@ async fn converse(
             order = orders.recv() => {
                 let order = order?;
                 let sending = client.signal(order.kind, &order.to, &order.data);
-                // The next event of a broken connection says so, but a stuck one is silent.
+                // If the connection has ended, its next event says so; a stuck one does not.
                 if timeout(STALLED, sending).await.is_err() {
                     let reason = format!("the hub takes nothing for {STALLED:?}");
                     return Some(Ended { code: 1006, reason });
@@ -174,7 +174,7 @@ async fn converse(
                 continue;
             }
             event = client.next_event() => match event {
-                // An id that could move a terminal's cursor belongs to no peer.
+                // No peer has an id that could move a terminal's cursor.
                 Event::Signal { from, .. } if from.chars().any(char::is_control) => continue,
                 Event::Signal { from, data, .. } => Incoming::Signal { from, data },
                 Event::Error { error, text } => Incoming::Undeliverable {

@@ -1,6 +1,6 @@
-//! STUN and TURN servers as URLs name them (RFC 7064 and 7065), and as a hub's `GET /ice-servers` lists them.
+//! STUN and TURN servers, from URLs (RFC 7064 and 7065), and from a hub's `GET /ice-servers`.
 //!
-//! Pure, but for [`resolve`], which asks the system for addresses.
+//! Pure, except for [`resolve`], which asks the system for addresses.
 
 use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
 
@@ -8,12 +8,12 @@ use serde::Deserialize;
 use thiserror::Error;
 use tokio::time::timeout;
 
-/// How long a name may be looked up.
+/// How long to wait for a name to be looked up.
 const NAME_LIMIT: Duration = Duration::from_secs(3);
-/// Servers of a kind that are taken from one page: a hub names two or three of each.
+/// The most servers of a kind that are read from one page: a hub names two or three of each.
 const MOST_LISTED: usize = 16;
 
-/// How a TURN server is spoken to.
+/// The transport to a TURN server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Transport {
     /// Datagrams.
@@ -62,7 +62,7 @@ pub enum IceUrl {
     Turn(Place, Transport),
 }
 
-/// The text is no URL of such a server.
+/// The text is not a URL of such a server.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "`{0}` is no server: write stun:HOST:PORT, turn:HOST:PORT, turn:HOST:PORT?transport=tcp or turns:HOST:PORT"
@@ -124,34 +124,34 @@ fn read_place(text: &str, default: u16) -> Option<Place> {
 /// A TURN server and the credentials for it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TurnServer {
-    /// Where it is.
+    /// Its address.
     pub place: Place,
-    /// How it is spoken to.
+    /// The transport to it.
     pub transport: Transport,
-    /// The name that it knows this peer by.
+    /// The user name of this peer.
     pub username: String,
-    /// Its password.
+    /// The password.
     pub credential: String,
 }
 
 impl fmt::Debug for TurnServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without the credential: what is shown may end in a log.
+        // Without the credential: this text may end in a log.
         write!(f, "{} ({})", self.place, self.transport)
     }
 }
 
-/// All servers that are known.
+/// All known servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IceServers {
-    /// Those that tell an address.
+    /// STUN servers.
     pub stun: Vec<Place>,
-    /// Those that relay, UDP first, then TCP, then TLS.
+    /// TURN servers, UDP first, then TCP, then TLS.
     pub turn: Vec<TurnServer>,
 }
 
 impl IceServers {
-    /// Adds those that are not there yet.
+    /// Adds the servers that are new.
     pub(super) fn merge(&mut self, more: Self) {
         for place in more.stun {
             if !self.stun.contains(&place) {
@@ -182,7 +182,7 @@ struct Listed {
     credential: Option<String>,
 }
 
-/// Reads what `GET /ice-servers` gives. URLs of another kind are left out.
+/// Parses the answer of `GET /ice-servers`. URLs of another kind are left out.
 pub(super) fn read_page(body: &[u8]) -> Result<IceServers, serde_json::Error> {
     let page: Page = serde_json::from_slice(body)?;
     let mut servers = IceServers::default();
@@ -208,7 +208,7 @@ pub(super) fn read_page(body: &[u8]) -> Result<IceServers, serde_json::Error> {
     Ok(servers)
 }
 
-/// The addresses of a place, those of IPv4 first; none when its name is not looked up in time.
+/// The addresses of a place, IPv4 first; empty when its name is not looked up in time.
 pub(super) async fn resolve(place: &Place) -> Vec<SocketAddr> {
     let looking = tokio::net::lookup_host((place.host.as_str(), place.port));
     let found = timeout(NAME_LIMIT, looking).await;

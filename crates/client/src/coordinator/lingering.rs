@@ -1,17 +1,17 @@
-//! Tasks that still have to send something when their owner is gone: a relay that is given up, a hub's goodbye.
+//! Tasks that send a last message after their owner has ended: a relay that is given up, a goodbye to a hub.
 //!
-//! A program that is about to end waits for them for a while.
+//! A program that is about to exit waits for them, within a time limit.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// All of them. A clone is another handle to the same.
+/// The set of these tasks. A clone is another handle to the same.
 #[derive(Clone, Debug)]
 pub(super) struct Lingering(watch::Sender<()>);
 
-/// One of them, for as long as it is there.
+/// One of these tasks, while this exists.
 pub(super) struct Lingers {
     _one: watch::Receiver<()>,
 }
@@ -29,7 +29,7 @@ impl Lingering {
 
     /// Waits until there is none, or the time is over.
     pub(super) async fn gone(&self, limit: Duration) {
-        // A late task is not waited for.
+        // Late tasks are not waited for.
         let _ = timeout(limit, self.0.closed()).await;
     }
 }

@@ -1,7 +1,7 @@
-//! One attempt's line to the other end, by a hub or another carrier of signals.
+//! The exchange of messages of one attempt with the other end, through a hub or through any other carrier of signals.
 //!
-//! Owns the public vocabulary of that: [`Signaling`] is two queues, so that any program can carry the messages in its own
-//! way.
+//! Owns the public vocabulary of carriers: [`Signaling`] is two queues, so that any program can carry the messages in
+//! its own way.
 
 use serde_json::value::RawValue;
 use thiserror::Error;
@@ -10,23 +10,23 @@ use tokio::sync::mpsc;
 use super::signal::{Body, Message};
 use crate::SignalKind;
 
-/// A message for a peer.
+/// A message to be carried to a peer.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
     /// The peer that it is for.
     pub to: String,
-    /// The kind of signal as which a hub of the native dialect carries it.
+    /// The kind of signal in which a hub of the native dialect carries it.
     pub kind: SignalKind,
     /// The message.
     pub data: Box<RawValue>,
 }
 
-/// An event of the carrier.
+/// An event from the carrier of messages.
 #[derive(Clone, Debug)]
 pub enum Incoming {
     /// A peer sent a message.
     Signal {
-        /// The peer, as the carrier has proved it.
+        /// The peer; the carrier has verified it.
         from: String,
         /// The message.
         data: Box<RawValue>,
@@ -38,23 +38,23 @@ pub enum Incoming {
         /// Why, in words.
         reason: String,
     },
-    /// Nothing is carried any more.
+    /// The carrier has stopped.
     Closed {
         /// Why, in words.
         reason: String,
     },
 }
 
-/// The two queues of messages; the carrier has their other halves.
+/// The two queues for messages; the carrier has the other halves.
 #[derive(Debug)]
 pub struct Signaling {
     /// Messages for peers.
     pub outgoing: mpsc::Sender<Outgoing>,
-    /// Events of the carrier.
+    /// Events from the carrier.
     pub incoming: mpsc::Receiver<Incoming>,
 }
 
-/// Why the line is dead.
+/// Why the link does not work any more.
 #[derive(Clone, Debug, Error)]
 pub(super) enum Lost {
     #[error("{0}")]
@@ -65,24 +65,25 @@ pub(super) enum Lost {
     GivenUp,
 }
 
-/// An event of one attempt.
+/// The messages for one attempt.
 pub(super) type Told = Result<Body, Lost>;
 
-/// The line. If it is dropped before the attempt is decided, the other end is told that this end no longer waits.
+/// The link of one attempt. If it is dropped before the attempt is decided, the other end is told that this end gave
+/// up.
 pub(super) struct Link {
     pub(super) peer: String,
     pub(super) attempt: String,
     outgoing: mpsc::Sender<Outgoing>,
     inbox: mpsc::Receiver<Told>,
     kept: Option<Body>,
-    /// Whether the other end may wait for a word.
+    /// Whether the other end may be waiting for a message.
     is_awaited: bool,
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
         if self.is_awaited {
-            // An end that does not hear it finds out by the silence.
+            // If the other end does not get it, it notices the silence.
             let _ = self.outgoing.try_send(self.addressed(Body::GiveUp));
         }
     }
@@ -121,14 +122,14 @@ impl Link {
         self.outgoing.send(outgoing).await.map_err(|_| gone())
     }
 
-    /// Says one last word at once, or not at all.
+    /// Sends one last message if the queue has space; drops it otherwise.
     pub(super) fn end_with(mut self, body: Body) {
         self.decided();
-        // An end that does not hear it finds out by the silence.
+        // If the other end does not get it, it notices the silence.
         let _ = self.outgoing.try_send(self.addressed(body));
     }
 
-    /// Nothing more needs to be said: the attempt is decided, and the other end knows.
+    /// No message has to be sent any more: the attempt is decided, and the other end knows.
     pub(super) fn decided(&mut self) {
         self.is_awaited = false;
     }
@@ -149,7 +150,7 @@ impl Link {
         }
     }
 
-    /// Puts a message back, for the part that it is for.
+    /// Puts a message back, for the next reader.
     pub(super) fn keep(&mut self, body: Body) {
         self.kept = Some(body);
     }

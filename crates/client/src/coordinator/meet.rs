@@ -1,4 +1,5 @@
-//! Plays one round of [`Punch`] over real sockets, until a way has won, the time is over, or the other end goes on.
+//! Runs one round of [`Punch`] over real sockets, until a way has won, the time is over, or the other end starts the
+//! next round.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ use super::port::Port;
 use super::punch::{self, Path, Punch};
 use super::signal::Body;
 
-/// Datagrams that wait for the round.
+/// The number of datagrams that wait for the round.
 const QUEUE: usize = 256;
 
 /// The way that won.
@@ -29,9 +30,9 @@ pub(super) struct Won {
 /// Why a round failed.
 #[derive(Debug)]
 pub(super) enum Miss {
-    /// This way failed; the next may work.
+    /// This way failed; the next may succeed.
     Failed(String),
-    /// The other end can be told nothing more.
+    /// No message can be sent to the other end any more.
     Lost(Lost),
 }
 
@@ -41,15 +42,15 @@ impl From<Lost> for Miss {
     }
 }
 
-/// What the end of a round needs to know of the other end's messages.
+/// The part of the link that a round needs.
 pub(super) struct Line<'l> {
     pub(super) link: &'l mut Link,
     pub(super) round: u8,
 }
 
 impl Line<'_> {
-    /// Listens to the other end until it says that the round is done, and by which nomination. Cancel-safe. A message
-    /// for later is kept, and ends the round.
+    /// Waits until the other end says that the round is done, and with which nomination. Cancel-safe. A message of a
+    /// later step is kept, and ends the round.
     pub(super) async fn until_done(&mut self) -> Result<Challenge, Miss> {
         loop {
             match self.link.hear().await? {
@@ -81,7 +82,7 @@ pub(super) async fn meet(
     let punch::Won { path, challenge } = loop {
         while let Some((path, packet)) = punch.poll_transmit(Instant::now()) {
             if let Some(port) = ports.get(path.socket) {
-                // An address that cannot be sent to is only one of several.
+                // An address that cannot be reached is one of several.
                 let _ = port.send_to(&packet, path.remote).await;
             }
         }
@@ -102,7 +103,7 @@ pub(super) async fn meet(
         }
     };
     readers.shutdown().await;
-    // A packet that was read and not looked at yet.
+    // Datagrams that were read and not handled yet.
     while let Ok((path, bytes)) = received.try_recv() {
         punch.handle(path, &bytes, Instant::now());
     }

@@ -1,9 +1,9 @@
-//! Connects two peers, whatever NATs are between them, and gives the caller a connected datagram socket or a stream.
+//! Connects two peers, whatever NATs are between them. The caller gets a connected datagram socket, or a stream.
 //!
-//! A [`Coordinator`] finds out the type of its NAT ([`Coordinator::nat_info`]), exchanges addresses with the other end
-//! through a hub, and tries what their NATs allow: direct, UDP hole punching, birthday probing, TCP simultaneous open,
-//! and at last a TURN relay. Without a hub it uses any STUN server to find out about the NAT, and any two queues in
-//! place of signals ([`Coordinator::register_with`]).
+//! A [`Coordinator`] detects its NAT ([`Coordinator::nat_info`]), exchanges addresses with the other end through a hub,
+//! and tries the ways that their NATs allow: directly, UDP hole punching, birthday probing, TCP simultaneous open, and
+//! at last a TURN relay. Without a hub it detects the NAT with any STUN server, and uses any two queues instead of
+//! signals ([`Coordinator::register_with`]).
 //!
 //! ```no_run
 //! use hubmesh_client::coordinator::{Channel, Coordinator};
@@ -20,10 +20,10 @@
 //! # }
 //! ```
 //!
-//! The example `two_ends` has both ends. All decisions are pure, and tested in virtual time: the type of a NAT
-//! (`nat_type`), the plan (`plan`), the useful addresses (`candidates`), and a round of punching (`punch`); sockets are
-//! apart. Both ends must trust the hub: it carries the secrets by which they recognise each other's packets. They need
-//! not trust each other: docs/nat.md says what one can make the other do, and its bounds.
+//! The example `two_ends` has both ends. The decisions are pure, and tested in virtual time: the type of a NAT
+//! (`nat_type`), the plan (`plan`), which addresses are worth trying (`candidates`), and a round of punching (`punch`);
+//! sockets are separate. Both ends must trust the hub: it carries the secrets by which they recognise each other's
+//! packets. They need not trust each other: docs/nat.md says what one can make the other do, and its bounds.
 //!
 //! Not done: two address families in one attempt (that of the first STUN server is used), mapping protocols of routers
 //! (PCP, UPnP), and encryption of what the caller sends.
@@ -88,7 +88,7 @@ use base::Base;
 use options::Options;
 use registration::Registration;
 
-/// Connections of others that are being made, or wait for [`Coordinator::accept`]; more are refused.
+/// The most connections of others that wait for [`Coordinator::accept`], or are being made; more are refused.
 const ACCEPTED: usize = 64;
 /// How long [`Coordinator::closed`] waits.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -98,31 +98,31 @@ const FAREWELL: Duration = Duration::from_secs(3);
 pub struct Connected {
     /// The peer at the other end.
     pub peer: String,
-    /// How it is reached.
+    /// The way by which it was made.
     pub method: Method,
-    /// The same in words, with the transport of a relay.
+    /// The way in words, with the transport of a relay.
     pub way: String,
-    /// The address at which it is reached.
+    /// The address at which the peer is reached.
     pub remote: SocketAddr,
-    /// From the first question to the connection.
+    /// The time from the start of the attempt to the connection.
     pub took: Duration,
-    /// The ways that failed before.
+    /// The ways that were tried before and failed.
     pub tried: Vec<Tried>,
-    /// What the asking end said about the purpose of the connection.
+    /// The metadata from the end that asked.
     pub metadata: Option<Value>,
-    /// The connection itself. While it is there it counts as active.
+    /// The connection itself. While it exists it counts as active.
     pub channel: Channel,
     #[expect(dead_code, reason = "it counts by being there")]
     active: stats::Active,
 }
 
-/// Why a coordinator cannot do what it is asked.
+/// Why a coordinator cannot carry out a request.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The hub did not name its servers.
     #[error(transparent)]
     Page(#[from] PageError),
-    /// The hub could not be connected to.
+    /// There was no connection to the hub.
     #[error(transparent)]
     Hub(#[from] ConnectError),
     /// No hub was named when the coordinator was built.
@@ -130,22 +130,22 @@ pub enum Error {
         "there is no hub: name one with `signaling`, or bring queues of your own with `register_with`"
     )]
     NoHub,
-    /// The id is invalid.
+    /// The id is not valid.
     #[error(transparent)]
     Id(#[from] crate::InvalidPeerId),
     /// It has been shut down.
     #[error("the coordinator has been shut down")]
     ShutDown,
-    /// Servers and network were not found out in time.
+    /// The servers and the NAT were not detected in time.
     #[error("the network was not found out within {limit:?}")]
     TooLong {
-        /// The time limit.
+        /// How long it was tried.
         limit: Duration,
     },
-    /// The text about the purpose of the connection is too long.
+    /// The metadata is too long.
     #[error("metadata is longer than {limit} bytes")]
     Metadata {
-        /// Bytes, as JSON.
+        /// Its bytes, as JSON.
         limit: usize,
     },
     /// The peer was not reached.
@@ -167,12 +167,12 @@ struct Inner {
 
 struct State {
     peers: HashMap<String, Arc<Registration>>,
-    /// Where connections of others go; nothing after the end.
+    /// The queue for connections of other peers; `None` after the end.
     accepted: Option<mpsc::Sender<Connected>>,
 }
 
 impl Coordinator {
-    /// A builder for the options.
+    /// A builder, to set options.
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -192,30 +192,32 @@ impl Coordinator {
         }
     }
 
-    /// Asks the hub for its STUN and TURN servers, if there is one, and finds out the type of the NAT.
+    /// Asks the hub for its STUN and TURN servers, if there is one, and detects the NAT.
     pub async fn initialize(&self) -> Result<NatInfo, Error> {
         self.look(false).await
     }
 
-    /// The network, looked at now: networks change.
+    /// Detects the NAT again: networks change.
     pub async fn nat_info(&self) -> Result<NatInfo, Error> {
         self.look(true).await
     }
 
-    /// The network as it was last found; nothing before the first look.
+    /// The NAT, as it was detected last; `None` before the first time.
     pub fn last_nat_info(&self) -> Option<NatInfo> {
-        self.base().ground().map(|ground| ground.nat.clone())
+        self.base()
+            .environment()
+            .map(|environment| environment.nat.clone())
     }
 
     async fn look(&self, anew: bool) -> Result<NatInfo, Error> {
         if self.state().accepted.is_none() {
             return Err(Error::ShutDown);
         }
-        let ground = self.base().look(&base::nobody(), anew).await?;
-        Ok(ground.nat.clone())
+        let environment = self.base().look(&base::nobody(), anew).await?;
+        Ok(environment.nat.clone())
     }
 
-    /// Events from now on. A slow listener misses the oldest ones.
+    /// The events from now on. A slow listener misses the oldest events.
     pub fn events(&self) -> impl Stream<Item = Event> + Send + Unpin + 'static {
         let receiver = self.base().events.subscribe();
         Box::pin(futures::stream::unfold(receiver, async |mut receiver| {
@@ -246,7 +248,7 @@ impl Coordinator {
         self.register_with(id.as_str(), signaling)
     }
 
-    /// The same with signals that the caller carries. Has to be called within a tokio runtime.
+    /// Registers a peer whose signals the caller carries. Has to be called within a tokio runtime.
     pub fn register_with(&self, id: &str, signaling: Signaling) -> Result<(), Error> {
         {
             let mut state = self.state();
@@ -262,8 +264,8 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Takes a peer back: others can no longer ask it for connections. Its connections stay; unfinished ones that
-    /// others asked for are given up.
+    /// Removes a peer: no other can ask it for connections any more. Its connections stay; those that others asked for
+    /// and that are not made yet are given up.
     pub fn unregister_peer(&self, id: &str) -> bool {
         let peer = self.state().peers.remove(id);
         if let Some(peer) = &peer {
@@ -272,12 +274,13 @@ impl Coordinator {
         peer.is_some()
     }
 
-    /// Connects to a peer. A peer of this coordinator asks it; if there is none, one with a random id is registered.
+    /// Connects to a peer. A peer of this coordinator asks for the connection; if there is none, one with a random id
+    /// is registered.
     pub async fn connect_to_peer(&self, peer: &str) -> Result<Connected, Error> {
         self.connect_with(peer, None).await
     }
 
-    /// The same, and tells the other end the purpose of the connection, in up to 4096 bytes of JSON.
+    /// Connects to a peer, and sends the other end metadata: up to 4096 bytes of JSON.
     pub async fn connect_with(
         &self,
         peer: &str,
@@ -294,8 +297,8 @@ impl Coordinator {
         base.settle(peer, made).map_err(Error::from)
     }
 
-    /// The next connection that another peer asked for; nothing after the end. Until this has been called once, all
-    /// such requests are refused. Cancel-safe.
+    /// The next connection that another peer asked for; `None` after the end. Until this has been called once, peers
+    /// that ask are refused. Cancel-safe.
     pub async fn accept(&self) -> Option<Connected> {
         self.base().accepts.send_replace(true);
         self.inner.waiting.lock().await.recv().await
@@ -307,7 +310,7 @@ impl Coordinator {
         self.base().counters.stats(registered)
     }
 
-    /// What to expect of connections from here, as far as the network is known.
+    /// Which connections to expect from here, according to the detected NAT.
     pub fn recommended_strategy(&self) -> Recommendation {
         let nothing = End {
             possible: Vec::new(),
@@ -315,8 +318,8 @@ impl Coordinator {
             public: None,
             relay: !self.base().options.servers.turn.is_empty(),
         };
-        let ground = self.base().ground();
-        recommend(&ground.map_or(nothing, |ground| ground.end()))
+        let environment = self.base().environment();
+        recommend(&environment.map_or(nothing, |environment| environment.end()))
     }
 
     /// Whether connections can be made: whether servers answer, and signals are carried.
@@ -327,8 +330,8 @@ impl Coordinator {
         Health::of(found, carried, state.peers.len(), state.accepted.is_none())
     }
 
-    /// Takes all peers back; nothing can be asked or accepted any more. Connections stay with their owners; unfinished
-    /// ones that others asked for are given up.
+    /// Removes all peers; no connection can be asked for or accepted any more. Existing connections stay, and those
+    /// that others asked for and that are not made yet are given up.
     pub fn shutdown(&self) {
         let peers = {
             let mut state = self.state();
@@ -339,8 +342,8 @@ impl Coordinator {
         self.base().tell(Event::Shutdown);
     }
 
-    /// Waits until hubs and TURN servers have been told: that peers are taken back, that relays of dropped connections
-    /// are given up. For a program that is about to end, after [`Self::shutdown`]; three seconds at most.
+    /// Waits until hubs and TURN servers have been told about everything that is over: removed peers, relays of dropped
+    /// connections. For a program that is about to exit, after [`Self::shutdown`]; three seconds at most.
     pub async fn closed(&self) {
         self.base().shared.lingering.gone(FAREWELL).await;
     }
@@ -350,12 +353,12 @@ impl Coordinator {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Dropping this future leaves nothing half done.
+        // Nothing is left half done under it.
         let poisoned = PoisonError::into_inner;
         self.inner.state.lock().unwrap_or_else(poisoned)
     }
 
-    /// A peer of this process that can ask.
+    /// A peer of this process that can ask for connections.
     async fn some_peer(&self) -> Result<Arc<Registration>, Error> {
         let some = |state: &State| {
             let mut alive = state.peers.values().filter(|peer| peer.is_alive());

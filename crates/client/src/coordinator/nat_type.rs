@@ -1,7 +1,7 @@
-//! The type of a NAT, concluded from the answers of STUN servers.
+//! Infers the type of the NAT from STUN answers.
 //!
-//! Pure: [`Observations`] go in, the set of types that fit them comes out. A missing observation excludes nothing, so a
-//! type only counts as determined if no other one is left.
+//! Pure: [`Observations`] go in, the set of types that fit them comes out. A missing observation excludes no type. So a
+//! type is only called determined when no other one fits.
 
 use std::fmt;
 
@@ -11,17 +11,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NatType {
-    /// No translation, and packets of strangers come in.
+    /// No translation, and packets of unknown hosts come in.
     Open,
-    /// One address outside for all destinations, open to every host.
+    /// One public address for all destinations, open for every host.
     FullCone,
-    /// One address outside, open to hosts that were spoken to.
+    /// One public address, open for hosts to which this end has sent.
     Restricted,
-    /// No translation, but a firewall: open to addresses that were spoken to.
+    /// No translation, but a firewall: open for addresses to which this end has sent.
     Firewalled,
-    /// One address outside, open to addresses that were spoken to.
+    /// One public address, open for addresses to which this end has sent.
     PortRestricted,
-    /// Another address outside for each destination.
+    /// Another public address for each destination.
     Symmetric,
 }
 
@@ -48,7 +48,7 @@ impl NatType {
         }
     }
 
-    /// Whether only addresses that were spoken to get in, port included.
+    /// Whether only addresses to which this end has sent get in, including the port.
     pub(super) fn filters_by_port(self) -> bool {
         matches!(
             self,
@@ -63,25 +63,25 @@ impl fmt::Display for NatType {
     }
 }
 
-/// What was seen of the NAT. `None`: no server could show it, or an answer was lost.
+/// The observations of the NAT. `None`: no server could show it, or an answer was lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Observations {
-    /// Whether the address outside, port included, differs from the socket's own. An equal port shows nothing: most
+    /// Whether the public address, including the port, differs from the socket's own. An equal port shows nothing: most
     /// NATs keep the port while it is free.
     pub translated: Option<bool>,
-    /// Whether another port of a server sees the same address outside.
+    /// Whether another port of a server sees the same public address.
     pub same_for_port: Option<bool>,
     /// Whether a server on another host sees the same one.
     pub same_for_host: Option<bool>,
-    /// Whether a packet came in from another port of a host that was spoken to.
+    /// Whether a packet arrived from another port of a host to which this end has sent.
     pub from_port: Option<bool>,
-    /// Whether a packet came in from a host that was not spoken to. Any such host may show it: a server with two
+    /// Whether a packet arrived from a host to which this end has not sent. Any probe may show it: a server with two
     /// addresses, a relay on another host, another hub.
     pub from_elsewhere: Option<bool>,
 }
 
 impl Observations {
-    /// The types that fit, in order; none if the observations contradict each other.
+    /// The types that fit, in order; none when the observations contradict each other.
     pub fn possible(self) -> Vec<NatType> {
         NatType::ALL
             .into_iter()
@@ -96,7 +96,7 @@ impl Observations {
         }
         let differs = self.same_for_port == Some(false) || self.same_for_host == Some(false);
         if kind == NatType::Symmetric {
-            // A mapping by address alone is possible as long as only one host was asked; its filter may be of any kind.
+            // By address alone is possible for as long as one host was asked; it filters in whatever way.
             return differs || self.same_for_host.is_none();
         }
         !differs && self.filters_as(kind)
@@ -104,18 +104,18 @@ impl Observations {
 
     fn filters_as(self, kind: NatType) -> bool {
         match (self.from_elsewhere, self.from_port) {
-            // A NAT that lets in strangers lets in other ports too: the other packet was lost.
+            // A NAT that accepts unknown hosts accepts other ports too: the other packet was lost.
             (Some(true), _) => matches!(kind, NatType::Open | NatType::FullCone),
             (Some(false), Some(true)) => kind == NatType::Restricted || kind == NatType::Firewalled,
             (Some(false), None) => !matches!(kind, NatType::Open | NatType::FullCone),
-            // There is no firewall that checks addresses and not ports.
+            // No firewall checks addresses but not ports.
             (None, Some(true)) => !kind.filters_by_port(),
             (_, Some(false)) => kind.filters_by_port(),
             (None, None) => true,
         }
     }
 
-    /// Why more than one type is left, in words.
+    /// Why more than one type fits, in words.
     pub fn reason(self) -> String {
         let mut why = Vec::new();
         if self.possible().is_empty() {
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
     use NatType::*;
 
-    /// What a whole set of vantage points shows of a NAT of this type.
+    /// What a full set of servers would observe of a NAT of this type.
     fn all_of(kind: NatType) -> Observations {
         Observations {
             translated: Some(!matches!(kind, Open | Firewalled)),

@@ -7,10 +7,10 @@ use super::ice::{IceServers, IceUrl, InvalidIceUrl, TurnServer};
 use super::plan::Method;
 use crate::HubUrl;
 
-/// The default network in which peers meet: one that browsers do not join.
+/// The network in which peers meet if no other is set: browsers do not join it.
 pub const NETWORK: &str = "p2p";
 
-/// How a coordinator works.
+/// The options.
 #[derive(Clone, Debug)]
 pub(super) struct Options {
     pub(super) hub: Option<HubUrl>,
@@ -53,7 +53,7 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// The hub that carries signals and names STUN and TURN servers.
+    /// The hub that carries signals, and that is asked for STUN and TURN servers.
     pub fn signaling(mut self, hub: HubUrl) -> Self {
         self.options.hub = Some(hub);
         self
@@ -71,7 +71,7 @@ impl Builder {
         self
     }
 
-    /// One more STUN server, as `stun:HOST:PORT`. Two on different hosts tell most about a NAT.
+    /// One more STUN server, as `stun:HOST:PORT`. Two on different hosts show the most about a NAT.
     pub fn stun(mut self, url: &str) -> Result<Self, InvalidIceUrl> {
         match url.parse()? {
             IceUrl::Stun(place) => self.options.servers.stun.push(place),
@@ -102,25 +102,26 @@ impl Builder {
         Ok(self)
     }
 
-    /// The port of UDP sockets here, for firewalls that let one in; any port if it is 0 or in use.
+    /// The local port of UDP sockets, for firewalls that let one in; any port when it is 0 or in use.
     pub fn local_port(mut self, port: u16) -> Self {
         self.options.local_port = port;
         self
     }
 
-    /// How often an idle connection is kept alive: 25 seconds, which is less than NATs forget after.
+    /// The time between two keep-alives of an idle connection: 25 seconds, which is less than NATs remember.
     pub fn keep_alive(mut self, every: Duration) -> Self {
         self.options.keep_alive = every;
         self
     }
 
-    /// The longest that a connection may take, all ways together: 30 seconds.
+    /// The longest time for an attempt, all ways together: 30 seconds.
     pub fn connection_timeout(mut self, limit: Duration) -> Self {
         self.options.connection_timeout = limit;
         self
     }
 
-    /// How often to dial a hub again that is not reached, and to ask a peer again that does not answer: three times.
+    /// How often a hub that cannot be reached is dialled again, and a peer that does not answer is asked again: three
+    /// times.
     pub fn retries(mut self, retries: u32) -> Self {
         self.options.retries = retries;
         self
@@ -133,13 +134,13 @@ impl Builder {
     }
 
     /// Tries only these ways, in connections that this end asks for: [`Method::Relay`] hides its address from peers.
-    /// All ways if the list is empty.
+    /// All ways if this is empty.
     pub fn only(mut self, methods: &[Method]) -> Self {
         self.options.only = methods.to_vec();
         self
     }
 
-    /// The TLS configuration that verifies hubs and TURN servers; the roots of the system if it is not set.
+    /// The TLS configuration for hubs and TURN servers; the system's root certificates if it is not set.
     pub fn tls(mut self, config: Arc<rustls::ClientConfig>) -> Self {
         self.options.tls = Some(config);
         self

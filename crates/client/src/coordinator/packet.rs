@@ -1,9 +1,9 @@
-//! The packets by which two ends find each other: sealed, so that a stray packet cannot win.
+//! The packets by which two ends find each other: sealed, so that packets of others do not count.
 //!
-//! Forty bytes: eight that name the protocol, one for the kind, seven of zero, a challenge of eight, and a seal of
-//! sixteen over all of it. The key of the seal is made of a nonce of each end, which they told each other through the
-//! hub, and of the attempt and its round. So no packet of another attempt, of an earlier round, or of this end itself,
-//! sent back by a mirror, is valid. Pure; reading never panics.
+//! Forty bytes: eight for the protocol, one for the kind, seven of zero, a challenge of eight, and a seal of sixteen
+//! over all of it. The key of the seal is made of a nonce of each end, which they sent each other through the hub, and
+//! of the attempt and its round. So no packet of another attempt, of an earlier round, or of this end itself, sent back
+//! by a mirror, is valid. Pure; decoding never panics. The layout is a wire format.
 
 use ring::hmac;
 
@@ -14,7 +14,7 @@ pub(super) const LENGTH: usize = 40;
 const MAGIC: [u8; 8] = *b"\x9ehubp2p\x01";
 const SEALED: usize = 24;
 
-/// What a packet says.
+/// The kind of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// I look for you.
@@ -29,7 +29,7 @@ pub(super) enum Kind {
     Settled,
     /// Keeps the mappings of NATs alive.
     Alive,
-    /// The connection ends.
+    /// The end of the connection.
     Bye,
 }
 
@@ -64,8 +64,8 @@ pub(super) struct Packet {
     pub(super) challenge: Challenge,
 }
 
-/// The value that has to come back from the address that it was sent to. That of a nomination also names the chosen
-/// way.
+/// Random bytes that have to come back from the address to which they were sent. The challenge of a nomination also
+/// names the chosen way.
 pub(super) type Challenge = [u8; 8];
 
 /// A nonce of one end.
@@ -76,18 +76,18 @@ pub(super) type Nonce = [u8; 16];
 pub(super) struct Seal {
     own: hmac::Key,
     others: hmac::Key,
-    /// The key of challenges, which only this end has to recognise.
+    /// The key for challenges, which only this end has to recognise.
     secret: hmac::Key,
 }
 
-/// What makes one round different from all others.
+/// The values that distinguish one round from all others.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Round<'r> {
     pub(super) attempt: &'r str,
     pub(super) number: u8,
-    /// The asking end.
+    /// The nonce of the end that asked.
     pub(super) asking: &'r Nonce,
-    /// The asked end.
+    /// The nonce of the end that was asked.
     pub(super) asked: &'r Nonce,
 }
 
@@ -107,7 +107,7 @@ impl Seal {
         }
     }
 
-    /// The challenge that this end sends to an address; an answer with it comes from a host at that address.
+    /// The challenge that this end sends to an address; an answer with it came from a host at that address.
     pub(super) fn challenge(&self, place: &[u8]) -> Challenge {
         let mut challenge = [0; 8];
         let tag = hmac::sign(&self.secret, place);
@@ -131,7 +131,7 @@ impl Seal {
         packet
     }
 
-    /// Reads a packet of the other end; `None` for all else.
+    /// Decodes a packet of the other end; `None` for any other packet.
     pub(super) fn read(&self, bytes: &[u8]) -> Option<Packet> {
         let (sealed, tag) = bytes.split_at_checked(SEALED)?;
         if !is_packet(bytes) {

@@ -1,8 +1,8 @@
-//! Which ways to try between two ends, and in which order. Pure: what both ends know of their NATs goes in.
+//! Which ways to try between two ends, and in which order. Pure: the knowledge of both ends about their NATs goes in.
 //!
-//! A way is left out only if it cannot work, whatever the NATs turn out to be. Hole punching cannot join two pairs:
-//! symmetric with symmetric, and symmetric with a NAT that filters by port. Nobody knows the port that the symmetric
-//! end will have, and the other lets in no other one.
+//! A way is left out only if it must fail, whatever the NATs turn out to be. Hole punching cannot connect two pairs:
+//! symmetric with symmetric, and symmetric with a NAT that filters by port. The port of the symmetric end cannot be
+//! known in advance, and the other end accepts no other port.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -18,9 +18,9 @@ pub enum Method {
     Direct,
     /// UDP from both ends at once, so that each NAT takes the other's packets for answers.
     UdpPunch,
-    /// The same if one port is unknown: many sockets on one side, random ports from the other.
+    /// Hole punching with one unknown port: many sockets on one side, random ports from the other.
     Birthday,
-    /// TCP from both ends at once, by a mapping of its own.
+    /// TCP from both ends at once, with a mapping of its own.
     TcpPunch,
     /// Through a TURN server.
     Relay,
@@ -76,26 +76,26 @@ impl FromStr for Method {
     }
 }
 
-/// What one end knows of itself; it is told to the other.
+/// The description of one end, which is sent to the other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
-    /// The types that its NAT may have; none if UDP is blocked.
+    /// The types that its NAT may be; none when UDP is blocked.
     pub possible: Vec<NatType>,
     /// Whether UDP does not work.
     pub udp_blocked: bool,
-    /// Its address outside.
+    /// Its public address.
     pub public: Option<IpAddr>,
     /// Whether it has a TURN server.
     pub relay: bool,
 }
 
-/// The asking and the asked end.
+/// The two ends of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Side {
-    /// The asking end.
+    /// The end that asked.
     Asking,
-    /// The asked end.
+    /// The end that was asked.
     Asked,
 }
 
@@ -152,7 +152,7 @@ pub fn plan(asking: &End, asked: &End) -> Vec<Step> {
     steps
 }
 
-/// Both without NAT, or both behind one.
+/// Whether both are without NAT, or behind the same one.
 fn are_near(a: &End, b: &End) -> bool {
     let bare = |end: &End| {
         let untranslated = |kind: &NatType| matches!(kind, NatType::Open | NatType::Firewalled);
@@ -161,7 +161,7 @@ fn are_near(a: &End, b: &End) -> bool {
     (bare(a) && bare(b)) || (a.public.is_some() && a.public == b.public)
 }
 
-/// The end that is symmetric for certain, if the other may be one that filters by port and is not symmetric.
+/// The end that is certainly symmetric, when the other may filter by port and is not symmetric.
 fn symmetric_side(asking: &End, asked: &End) -> Option<Side> {
     let certain = |end: &End| end.possible == [NatType::Symmetric];
     let other = |end: &End| {
@@ -175,19 +175,19 @@ fn symmetric_side(asking: &End, asked: &End) -> Option<Side> {
     }
 }
 
-/// What to expect of a connection, before anything is tried.
+/// Which connections to expect, before anything is tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Recommendation {
-    /// The way that is most likely to work.
+    /// The way that is most likely to succeed.
     pub method: Method,
     /// Why, in a sentence.
     pub description: String,
-    /// Whether some peers can only be reached by a TURN server.
+    /// Whether there are peers that can only be reached through a TURN server.
     pub requires_turn: bool,
 }
 
-/// What to expect of this end with peers of which nothing is known yet.
+/// What this end can expect with peers of which nothing is known yet.
 pub fn recommend(own: &End) -> Recommendation {
     let (method, description, requires_turn) = match own.possible.iter().max() {
         _ if own.udp_blocked => (

@@ -1,4 +1,4 @@
-//! Sends and receives datagrams: by a UDP socket, or by a relay.
+//! A sender and receiver of datagrams: a UDP socket, or a relay.
 
 use std::net::SocketAddr;
 
@@ -24,7 +24,7 @@ impl Port {
         }
     }
 
-    /// Sends without waiting; a datagram that cannot be sent at once is lost, as any datagram may be.
+    /// Sends without waiting; a datagram that cannot be sent at once is lost, as any may be.
     pub(super) fn send_now(&self, bytes: &[u8], to: SocketAddr) {
         match self {
             Self::Udp(socket) => {
@@ -34,7 +34,7 @@ impl Port {
         }
     }
 
-    /// Cancel-safe. Errors of a socket that belong to an earlier datagram are skipped.
+    /// Cancel-safe. Errors of a socket that concern an earlier datagram are ignored.
     pub(super) async fn recv_from(&self) -> std::io::Result<(Vec<u8>, SocketAddr)> {
         match self {
             Self::Udp(socket) => loop {
@@ -53,7 +53,7 @@ impl Port {
         }
     }
 
-    /// The address that peers see as the source, as far as it is known here.
+    /// The address that peers see as the source, if it is known here.
     pub(super) fn local_addr(&self) -> std::io::Result<SocketAddr> {
         match self {
             Self::Udp(socket) => socket.local_addr(),

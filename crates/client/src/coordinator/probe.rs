@@ -1,8 +1,8 @@
-//! Whether a packet comes in from a host that was not spoken to: this peer's own relay on another host sends it.
+//! Tests whether a packet arrives from a host to which this end has not sent: a relay of this peer's own, on another
+//! host, sends it.
 //!
-//! A TURN server at another host than the asked STUN server is such a stranger, and needs no support for it. A missing
-//! packet counts only if the relay is known to send: a second socket, which speaks to the relay, has to receive it
-//! meanwhile.
+//! A TURN server on any host but the asked STUN server's is such a host. A missing packet counts only if the relay
+//! certainly sends: a second socket, which sends to the relay, has to receive from it meanwhile.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,24 +16,24 @@ use super::lingering::Lingering;
 use super::relay::Relay;
 use super::relays;
 
-/// How long a packet is waited for.
+/// How long to wait for a packet.
 const WAIT: Duration = Duration::from_millis(800);
-/// How long opening the relay may take.
+/// How long to wait for a relay.
 const OPENING: Duration = Duration::from_secs(4);
 /// How often it is sent meanwhile.
 const REPEAT: Duration = Duration::from_millis(100);
 /// Bytes of a packet.
 const LENGTH: usize = 16;
 
-/// A socket, and the address at which it is seen.
+/// A socket, and its public address.
 #[derive(Clone, Copy)]
 pub(super) struct Seen<'s> {
     pub(super) socket: &'s UdpSocket,
     pub(super) at: SocketAddr,
 }
 
-/// Whether `quiet`, which spoke only to `server`, receives a stranger's packet; `None` if there is no stranger to try
-/// it with. `talkative` may speak to any host.
+/// Whether `quiet`, which has sent to `server` only, receives a packet of an unknown host; `None` when there is no such
+/// host to test with. `talkative` may send to any host.
 pub(super) async fn from_elsewhere(
     quiet: Seen<'_>,
     talkative: Seen<'_>,
@@ -71,7 +71,7 @@ async fn relay_elsewhere(
     for one in turn {
         elsewhere.push(open_elsewhere(server, one, (tls.clone(), lingering)));
     }
-    // The reason does not matter: without a relay there is no stranger.
+    // The reason does not matter: then there is no unknown host here.
     relays::first(elsewhere, OPENING).await.ok()
 }
 

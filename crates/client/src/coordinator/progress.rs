@@ -1,4 +1,4 @@
-//! Events, for listeners.
+//! Events of the coordinator, sent to every subscriber.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,56 +9,56 @@ use tokio::time::Instant;
 use super::detect::NatInfo;
 use super::plan::Method;
 
-/// Something that happened.
+/// An event of the coordinator.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The servers are known, and the network has been looked at.
+    /// The STUN and TURN servers are known, and the type of NAT has been detected.
     Initialized {
-        /// The network as it was found.
+        /// The detected NAT.
         nat: NatInfo,
     },
-    /// Others can ask a peer of this process for connections.
+    /// A peer of this process can be asked for connections.
     PeerRegistered {
         /// Its id.
         id: String,
     },
-    /// A peer of this process can no longer be asked, nor ask: nothing carries its signals.
+    /// A peer of this process has lost its hub. It can neither ask for connections nor be asked.
     PeerLost {
         /// Its id.
         id: String,
         /// Why, in words.
         reason: String,
     },
-    /// There is a connection.
+    /// A connection was made.
     Connected {
         /// The peer at its other end.
         peer: String,
-        /// How it is reached.
+        /// The way by which it was made.
         method: Method,
-        /// From the first question to the connection.
+        /// The time from the start of the attempt to the connection.
         took: Duration,
     },
-    /// There is none.
+    /// An attempt failed.
     ConnectionFailed {
-        /// The other peer.
+        /// The peer at the other end: the one that this process called, or the one that called it.
         peer: String,
-        /// What was tried, and why each failed.
+        /// The ways that were tried, and why each failed.
         reason: String,
     },
-    /// One step of an attempt, when detailed logging was asked for.
+    /// One step of an attempt; only if detailed logging is on.
     Step {
         /// The peer at the other end.
         peer: String,
-        /// Since the attempt began.
+        /// The time since the attempt began.
         after: Duration,
-        /// What happens, or what came of it.
+        /// What was tried, or its result.
         text: String,
     },
-    /// There are no further events.
+    /// The coordinator has shut down. No event follows.
     Shutdown,
 }
 
-/// The steps of one attempt.
+/// Reports the steps of one attempt as events.
 #[derive(Clone)]
 pub(super) struct Progress {
     events: Option<broadcast::Sender<Event>>,
@@ -67,7 +67,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Without `events`, no step is reported.
+    /// `events` is `None`: steps are not reported.
     pub(super) fn new(events: Option<broadcast::Sender<Event>>, peer: &str) -> Self {
         Self {
             events,
@@ -82,7 +82,7 @@ impl Progress {
 
     pub(super) fn step(&self, text: impl FnOnce() -> String) {
         if let Some(events) = &self.events {
-            // There may be no listener.
+            // There may be no listener; then the event is dropped.
             let _ = events.send(Event::Step {
                 peer: self.peer.clone(),
                 after: self.took(),
@@ -109,7 +109,7 @@ impl fmt::Display for Event {
                 write!(f, "no connection to {peer}: {reason}")
             }
             Self::Step { peer, after, text } => {
-                // The beginning of an id tells peers apart.
+                // Eight characters of the id are enough to tell peers apart.
                 write!(f, "{:>6} ms {peer:.8}: {text}", after.as_millis())
             }
             Self::Shutdown => write!(f, "shut down"),

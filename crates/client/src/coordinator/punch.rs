@@ -1,12 +1,12 @@
-//! One round of hole punching at one end: what to send to which address and when, and which way wins. Pure.
+//! One round of hole punching at one end: which packets to send where and when, and which way wins. Pure.
 //!
-//! Both ends send hellos to every address at which the other may be, and answer those that come, also from addresses
-//! that were not named: that is how a peer behind a NAT is found. A way has proved itself at one end when that end's
-//! own hello came back as heard, with the challenge that was sent to the address that the answer comes from. The asking
-//! end nominates the first way that has. The other end agrees once the way has proved itself there, too; until then it
-//! answers a nomination with a hello. A nomination has a challenge, by which the last words name it. So both end with
-//! the same way, or with none, and a packet that an attacker recorded and sends from elsewhere has no effect. Only
-//! sealed packets count.
+//! Both ends send hellos to every address at which the other may be, and answer hellos from any address, even one that
+//! was not named: that is how a peer behind a NAT is found. A way is proved at one end when that end's own hello was
+//! answered, with the challenge that was sent to the address from which the answer comes. The end that asked nominates
+//! the first way that is proved. The other end agrees once the way is proved there, too; until then it answers a
+//! nomination with a hello. A nomination has a challenge, by which the last messages name it. So both end with the same
+//! way, or with none. A packet that an attacker recorded and sends from elsewhere proves nothing. Only sealed packets
+//! count.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -19,20 +19,20 @@ use super::plan::Side;
 
 /// How often a nomination is repeated.
 const REPEAT: Duration = Duration::from_millis(50);
-/// How long a way is nominated before the end looks for others again.
+/// How long a way is nominated before others are tried again.
 const PATIENCE: Duration = Duration::from_millis(1000);
-/// How many addresses that were not named are answered all the same.
+/// The most addresses that were not named and are answered all the same.
 const MOST_LEARNT: usize = 16;
-/// How many extra hellos the packets of the other end may cause to each address, beside those of the rounds.
+/// The most hellos, to each address, that packets of the other end cause, beside those of the rounds.
 const MOST_CALLED: u8 = 10;
-/// How many ways are agreed to; the last words may name any of them.
+/// The most ways that this end agrees to; the last messages may name any of them.
 const MOST_AGREED: usize = 16;
-/// How many datagrams of the other end may come before the end of the round is known.
+/// The most datagrams of the other end that may arrive before the way is known.
 const MOST_EARLY: usize = 64;
-/// How often the last word is said.
+/// How often the last message is sent.
 const LAST_WORDS: usize = 3;
 
-/// A way: one of the own sockets, and the address it sends to.
+/// A way: the index of the own socket, and the address of the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Path {
     pub(super) socket: usize,
@@ -48,11 +48,11 @@ impl Path {
 /// How fast addresses are tried.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
-    /// Between two packets.
+    /// The time between two packets.
     pub(super) gap: Duration,
-    /// Between the beginnings of two rounds through all places.
+    /// The time between the beginnings of two passes over all addresses.
     pub(super) again: Duration,
-    /// Hellos in all.
+    /// The number of hellos in total.
     pub(super) most: usize,
 }
 
@@ -63,7 +63,7 @@ impl Pace {
         again: Duration::from_millis(50),
         most: 4000,
     };
-    /// For birthday probing: 500 a second, 1024 in all, as a NAT can bear it.
+    /// For birthday probing: 500 a second, 1024 in total, which NATs can handle.
     pub(super) const MANY: Self = Self {
         gap: Duration::from_millis(2),
         again: Duration::from_secs(1),
@@ -90,7 +90,7 @@ pub(super) struct Won {
 #[derive(Debug)]
 struct Tried {
     path: Path,
-    /// Whether an own hello came back from there.
+    /// Whether an own hello was answered from there.
     is_proved: bool,
     called: u8,
     /// The challenge of the other end's hello from there.
@@ -123,7 +123,7 @@ pub(super) struct Punch {
     nominate_at: Instant,
     answers: VecDeque<(Path, [u8; LENGTH])>,
     state: State,
-    /// What this end agreed to, the last at the end.
+    /// The ways that this end agreed to, the latest last.
     agreed: VecDeque<Won>,
     early: VecDeque<(Path, Vec<u8>)>,
 }
@@ -156,7 +156,7 @@ impl Punch {
         }
     }
 
-    /// The other end said through the hub that it has settled on the way of this nomination.
+    /// The other end said through the hub that the way of this nomination has won.
     pub(super) fn settle(&mut self, challenge: Challenge) {
         let named = |won: &&Won| won.challenge == challenge;
         if self.state == State::Agreed
@@ -166,7 +166,8 @@ impl Punch {
         }
     }
 
-    /// What the other end sent by the winning way before this end knew of it: datagrams, or that it is over already.
+    /// Packets of the other end on the winning way that arrived before this end knew it had won: datagrams, and the end
+    /// of the connection.
     pub(super) fn take_early(&mut self) -> VecDeque<Vec<u8>> {
         let early = std::mem::take(&mut self.early);
         let is_of_it = |path: Path| matches!(self.state, State::Settled(won) if won.path == path);
@@ -179,7 +180,7 @@ impl Punch {
         self.sent
     }
 
-    /// Takes what came in.
+    /// Handles an arriving packet.
     pub(super) fn handle(&mut self, path: Path, bytes: &[u8], now: Instant) {
         let Some(packet) = self.seal.read(bytes) else {
             if !packet::is_packet(bytes) {
@@ -208,7 +209,7 @@ impl Punch {
         }
     }
 
-    /// Data may overtake the word that it is allowed to come, and so may the end of the connection.
+    /// Data may overtake the message that allows it, and so may the end of the connection.
     fn keep_early(&mut self, path: Path, bytes: &[u8]) {
         let expected = match self.state {
             State::Settled(won) => won.path == path,
@@ -224,8 +225,8 @@ impl Punch {
         self.paths.iter_mut().find(|tried| tried.path == path)
     }
 
-    /// An address that was not named is tried from its hello on. A hello belongs to one address: the same hello from
-    /// another one was recorded by an attacker. Says whether the address is tried.
+    /// An address that was not named is tried from its hello on. A hello has one source: the same one from another
+    /// address was recorded by an attacker. Returns whether the address is tried.
     fn learn(&mut self, path: Path, challenge: Challenge) -> bool {
         if let Some(known) = self.tried(path) {
             known.theirs = Some(challenge);
@@ -244,7 +245,7 @@ impl Punch {
         learns
     }
 
-    /// Sends a hello to an address that the other end wrote from, unless it has proved itself.
+    /// Sends a hello to an address from which the other end has sent, unless it is proved.
     fn call(&mut self, path: Path) {
         let hello = self.hello(path);
         let looks = matches!(self.state, State::Looking | State::Agreed);
@@ -282,7 +283,7 @@ impl Punch {
         }
     }
 
-    /// Agrees, if the way has proved itself here, too.
+    /// Agrees, if the way is proved here, too.
     fn nominated(&mut self, won: Won) {
         let is_proved = self.tried(won.path).is_some_and(|tried| tried.is_proved);
         if !is_proved {
@@ -355,7 +356,7 @@ impl Punch {
         Some((path, self.hello(path)))
     }
 
-    /// When [`Self::poll_transmit`] may have something again.
+    /// When [`Self::poll_transmit`] may have a packet again.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Looking if self.paths.is_empty() || self.sent >= self.pace.most => None,

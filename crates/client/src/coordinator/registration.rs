@@ -1,4 +1,4 @@
-//! One peer of this process: hands incoming signals to their attempts, and answers requests of others.
+//! One peer of this process: passes signals to the attempts to which they belong, and answers requests of other peers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,19 +13,19 @@ use super::attempt::{self, Accepted, Attempt, Reached};
 use super::base::{Base, Made};
 use super::datagram::{self, Life};
 use super::failure::{ConnectFailure, Tries};
-use super::gather::Ground;
+use super::gather::Environment;
 use super::link::{Incoming, Link, Lost, Outgoing, Signaling, Told};
 use super::plan::{End, Side};
 use super::progress::Event;
 use super::signal::{self, Body, Message};
 
-/// Messages of one attempt that wait.
+/// The number of messages of one attempt that wait.
 const QUEUE: usize = 64;
-/// Attempts of others at once; more are refused. Each holds sockets for some seconds.
+/// The most attempts of others at once; more are refused. Each has sockets open for some seconds.
 const MOST_ATTEMPTS: usize = 16;
-/// Of one peer.
+/// The most of these from one peer.
 const MOST_OF_ONE: usize = 2;
-/// How long a program may take to accept after it has registered, before requests are refused.
+/// How long after registering a program has to accept before peers that ask are refused.
 const ACCEPTS_SOON: Duration = Duration::from_secs(1);
 
 /// The peer.
@@ -38,14 +38,14 @@ pub(super) struct Registration {
     is_closed: watch::Sender<bool>,
 }
 
-/// The attempts, and the channel of each.
+/// The queues of the attempts.
 #[derive(Default)]
 struct Attempts(Mutex<HashMap<Key, Going>>);
 
-/// The other end, and its name or ours for the attempt.
+/// The other end, and the name of the attempt: its name or ours.
 type Key = (String, String);
 
-/// An attempt that goes on.
+/// A running attempt.
 struct Going {
     inbox: mpsc::Sender<Told>,
     side: Side,
@@ -56,7 +56,7 @@ impl Attempts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A slot for an attempt; it is free again when the guard is dropped.
+    /// A slot for an attempt; it is released when the guard is dropped.
     fn open(
         self: &Arc<Self>,
         peer: &str,
@@ -74,7 +74,7 @@ impl Attempts {
         (Place { attempts, key }, inbox)
     }
 
-    /// Why one more attempt of this peer is refused, if it is. Own attempts take no slots of others.
+    /// Why one more attempt of this peer is refused, if it is. Own attempts use no slots of others.
     fn full(&self, peer: &str) -> Option<String> {
         let all = self.all();
         let asked = all.iter().filter(|(_, going)| going.side == Side::Asked);
@@ -128,7 +128,7 @@ impl Registration {
         !self.outgoing.is_closed()
     }
 
-    /// Refuses new attempts of others, and gives up those under way.
+    /// Accepts no new attempts of others, and gives up the running ones.
     pub(super) fn close(&self) {
         self.is_closed.send_replace(true);
     }
@@ -148,8 +148,8 @@ impl Registration {
         let tried = Tries::default();
         let leading = async {
             let tried = tried.clone();
-            let ground = self.look(peer, &tried).await?;
-            let (asking, own) = (rand::random(), ground.end());
+            let environment = self.look(peer, &tried).await?;
+            let (asking, own) = (rand::random(), environment.end());
             let options = &self.base.options;
             let keep_alive = options.keep_alive;
             let body = Body::Ask {
@@ -168,7 +168,7 @@ impl Registration {
             } = attempt::ask(&mut link, body, patience, &progress).await?;
             progress.step(|| format!("it answers: {}", in_words(&other)));
             let attempt = Attempt {
-                ground,
+                environment,
                 link,
                 side: Side::Asking,
                 asking,
@@ -188,10 +188,10 @@ impl Registration {
         })
     }
 
-    async fn look(&self, peer: &str, tried: &Tries) -> Result<Arc<Ground>, ConnectFailure> {
+    async fn look(&self, peer: &str, tried: &Tries) -> Result<Arc<Environment>, ConnectFailure> {
         tried.begin("looked at the network");
-        let ground = self.base.look(&self.id, false).await;
-        ground.map_err(|error| ConnectFailure::Signaling {
+        let environment = self.base.look(&self.id, false).await;
+        environment.map_err(|error| ConnectFailure::Signaling {
             peer: peer.to_owned(),
             reason: error.to_string(),
         })
@@ -209,12 +209,12 @@ impl Registration {
         reached.unwrap_or_else(|_| Err(tried.timed_out(peer, limit)))
     }
 
-    /// Answers a peer that asks, unless no program would take the connection.
+    /// Answers a peer that asks, unless the program would not accept the connection.
     async fn answer(self: Arc<Self>, place: Place, inbox: mpsc::Receiver<Told>, ask: Asked) {
         let (peer, id) = place.key.clone();
         let mut accepts = self.base.accepts.subscribe();
         let accepting = timeout(ACCEPTS_SOON, accepts.wait_for(|accepts| *accepts)).await;
-        // Kept for the connection, so that a finished one is taken.
+        // Held for the connection, so that there is space for it once it is made.
         let slot = self.accepted.clone().try_reserve_owned();
         let (Ok(Ok(_)), Ok(slot)) = (accepting, slot) else {
             let why = "its program accepts no connections, or too many wait to be accepted";
@@ -242,9 +242,9 @@ impl Registration {
         let tried = Tries::default();
         let following = async {
             let tried = tried.clone();
-            let ground = self.look(peer, &tried).await?;
+            let environment = self.look(peer, &tried).await?;
             let attempt = Attempt {
-                ground,
+                environment,
                 link,
                 side: Side::Asked,
                 asking: ask.nonce,
@@ -265,7 +265,7 @@ impl Registration {
     }
 }
 
-/// What the asking peer said.
+/// The request of a peer that asks.
 struct Asked {
     nonce: super::packet::Nonce,
     end: End,
@@ -273,8 +273,8 @@ struct Asked {
     metadata: Option<Value>,
 }
 
-/// Hands on messages for as long as the peer is there. The carrier of signals sees by its end that nothing waits for
-/// them any more.
+/// Passes messages on for as long as the peer is registered. When this ends, the carrier of signals sees that they are
+/// not needed any more.
 async fn read(
     peer: std::sync::Weak<Registration>,
     mut incoming: mpsc::Receiver<Incoming>,
@@ -299,7 +299,7 @@ async fn read(
                 let all = peer.attempts.all();
                 let about = all.iter().filter(|((peer, _), _)| to.contains(peer));
                 for (_, attempt) in about {
-                    // An attempt whose channel is full has its answer.
+                    // An attempt whose queue is full already has its answer.
                     let _ = attempt
                         .inbox
                         .try_send(Err(Lost::Undeliverable(reason.clone())));
@@ -314,7 +314,7 @@ async fn read(
             }
         }
     }
-    // The carrier has ended without a word.
+    // The carrier has ended without an event.
     if let Some(peer) = peer.upgrade() {
         peer.lose("its signals are no longer carried".into());
     }
@@ -329,7 +329,7 @@ impl Registration {
         };
         match (known, message.body) {
             (Some(attempt), body) => {
-                // An attempt that does not keep up misses its end, and says so.
+                // An attempt that is too slow misses the last message, and says so.
                 let _ = attempt.try_send(Ok(body.without_metadata()));
             }
             (
@@ -354,7 +354,7 @@ impl Registration {
         }
     }
 
-    /// Begins to answer a peer that asks, or refuses.
+    /// Starts to answer a peer that asks, or refuses.
     fn asked(self: &Arc<Self>, from: &str, attempt: String, ask: Asked) {
         if *self.is_closed.borrow() {
             return;
@@ -372,7 +372,7 @@ impl Registration {
         tokio::spawn(Arc::clone(self).answer(place, inbox, ask));
     }
 
-    /// Reports that nothing is carried any more, unless the program ended it.
+    /// Reports that signals are not carried any more, unless the program asked for that.
     fn lose(&self, reason: String) {
         if !*self.is_closed.borrow() {
             let id = self.id.clone();
@@ -380,7 +380,7 @@ impl Registration {
         }
     }
 
-    /// Sent at once: a peer that asks again and again must not be waited for.
+    /// Sent without waiting: peers that ask again and again must not delay this.
     fn refuse(&self, peer: &str, id: &str, reason: String) {
         let (_, inbox) = mpsc::channel(1);
         let link = Link::new(peer, id, self.outgoing.clone(), inbox);

@@ -1,8 +1,9 @@
-//! A relay on a TURN server: datagrams to and from any address, by the server's address.
+//! A relay on a TURN server: this end sends and receives datagrams through an address of the server.
 //!
-//! Owns the connection to the server, in a task of its own that keeps the relay alive and gives it up when the
-//! [`Relay`] is dropped. All uses of `turn-client-proto` are in here. Before the first datagram to an address, the
-//! server is asked for a permission; datagrams that are sent before it is there are lost, as any datagram may be.
+//! A task owns the connection to the server. It keeps the relay alive, and gives it up when the [`Relay`] is dropped. Only
+//! this file uses `turn-client-proto`. The first datagram to an address also asks the server for a permission; datagrams that
+//! reach the server before the permission does are lost, as any datagram may be. A *peer* is here an address at which the
+//! other end may be (TURN's word).
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -31,20 +32,21 @@ use super::tls::{self, AnyError};
 use super::{own, stun};
 use hubmesh_causes as causes;
 
-/// How long a server may take to open the relay, by UDP.
+/// The time within which a server has to give a relay, by UDP.
 const UDP_LIMIT: Duration = Duration::from_secs(3);
-/// The same with a connection to be opened first.
+/// The time within which a server has to give a relay, by TCP or TLS: a connection is opened first.
 const STREAM_LIMIT: Duration = Duration::from_secs(6);
-/// How long a server may read nothing before it is given up.
+/// If the server reads nothing for this long, it is given up.
 const STALLED: Duration = Duration::from_secs(5);
-/// How long to wait for the server to confirm the end.
+/// How long to wait for the server's answer when the relay is given up.
 const END_LIMIT: Duration = Duration::from_millis(500);
-/// Datagrams that wait on either side; more are lost.
+/// Size of the queues to and from the task. When the one to it is full, `send_to` and `bind` wait and `send_now` drops the
+/// datagram; when the one from it is full, received datagrams are dropped.
 const QUEUE: usize = 256;
-/// The longest datagram that is taken from a server.
+/// The longest datagram that is received from a server.
 const LONGEST: usize = 64 * 1024;
 
-/// Error codes of STUN after which the relay goes on.
+/// STUN errors after which the request is sent again: they do not end the attempt.
 const UNAUTHORIZED: u16 = 401;
 const STALE_NONCE: u16 = 438;
 
@@ -72,16 +74,16 @@ enum Order {
 /// An open relay.
 #[derive(Debug)]
 pub(super) struct Relay {
-    /// Its address, where peers send to.
+    /// Its address: peers send to this.
     pub(super) address: SocketAddr,
-    /// How the server is spoken to.
+    /// The transport to the server.
     pub(super) transport: Transport,
     orders: mpsc::Sender<Order>,
     received: Mutex<mpsc::Receiver<(Vec<u8>, SocketAddr)>>,
 }
 
 impl Relay {
-    /// Opens one. `tls` verifies a server that is spoken to by TLS; `None` takes the roots of the system.
+    /// Opens a relay. `tls` verifies a server by TLS; `None`: use the system's root certificates.
     pub(super) async fn open(
         server: &TurnServer,
         tls: Option<Arc<rustls::ClientConfig>>,
@@ -111,25 +113,25 @@ impl Relay {
         self.order(Order::Send(to, bytes.to_vec())).await
     }
 
-    /// Gives a peer a short name, so that each datagram costs four bytes more and not 36.
+    /// Binds a TURN channel to a peer. A datagram then has 4 extra bytes instead of 36.
     pub(super) async fn bind(&self, peer: SocketAddr) -> std::io::Result<()> {
         self.order(Order::Bind(peer)).await
     }
 
-    /// Gives the relay up and waits until the server has been told, for a program that is about to end.
+    /// Gives the relay up and waits until the task has ended. Call it before the program exits; otherwise the server may keep
+    /// the port until the lifetime is over.
     pub(super) async fn close(&self) {
-        // It may have ended by itself.
+        // The task may have ended already.
         let _ = self.order(Order::End).await;
         self.orders.closed().await;
     }
 
-    /// Sends without waiting, or not at all.
+    /// Sends a datagram if the queue has space; drops it otherwise.
     pub(super) fn send_now(&self, bytes: &[u8], to: SocketAddr) {
-        // Lost, as any datagram may be.
         let _ = self.orders.try_send(Order::Send(to, bytes.to_vec()));
     }
 
-    /// Waits for space, until the task makes some or ends.
+    /// Waits until the queue has space. Fails if the task has ended.
     async fn order(&self, order: Order) -> std::io::Result<()> {
         self.orders.send(order).await.map_err(|_| ended())
     }
@@ -147,7 +149,7 @@ fn ended() -> std::io::Error {
     )
 }
 
-/// The way to a server.
+/// The connection to a server.
 enum Wire {
     Udp(UdpSocket),
     Stream(Box<dyn Stream>, SocketAddr),
@@ -186,7 +188,7 @@ impl Wire {
 
     async fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         match self {
-            // A datagram that cannot be sent is lost, as any may be.
+            // A failed send is a lost datagram, as any may be.
             Self::Udp(socket) => socket.send(bytes).await.map(drop).or(Ok(())),
             Self::Stream(stream, _) => {
                 let writing = async {
@@ -223,7 +225,7 @@ async fn start(
     let local = wire.local_addr().map_err(unreachable)?;
     let credentials = TurnCredentials::new(&server.username, &server.credential);
     let mut config = TurnConfig::new(credentials);
-    // A server with random names cannot find one by its hash.
+    // A server with time-limited credentials stores no user names. So it cannot find a name from its hash.
     config.set_anonymous_username(Feature::Disabled);
     if address.is_ipv6() {
         config.set_address_family(AddressFamily::IPV6);
@@ -273,10 +275,10 @@ struct Task {
     _lingers: Lingers,
 }
 
-/// The relay is over.
-struct Over;
+/// The task has to stop: the relay has ended, or the server is gone.
+struct Ended;
 
-impl From<std::io::Error> for Over {
+impl From<std::io::Error> for Ended {
     fn from(_: std::io::Error) -> Self {
         Self
     }
@@ -291,10 +293,10 @@ impl Task {
                 came = self.wire.recv(&mut buffer) => match came {
                     Ok(bytes) => {
                         let bytes = bytes.to_vec();
-                        self.take(bytes);
+                        self.on_packet(bytes);
                         Ok(())
                     }
-                    // ICMP about an earlier datagram; a stream that fails is over.
+                    // By UDP, an error is an ICMP message about an earlier datagram: go on. A stream that fails has ended.
                     Err(_) if matches!(self.wire, Wire::Udp(_)) => Ok(()),
                     Err(error) => Err(error.into()),
                 },
@@ -314,13 +316,13 @@ impl Task {
         TurnInstant::from_nanos(i64::try_from(elapsed).unwrap_or(i64::MAX))
     }
 
-    /// Does all that is due, and says when more will be.
-    async fn settle(&mut self) -> Result<Instant, Over> {
+    /// Does everything that is due now; returns when to call it again.
+    async fn settle(&mut self) -> Result<Instant, Ended> {
         loop {
             let now = self.now();
             let next = match self.client.poll(now) {
                 TurnPollRet::WaitUntil(next) => next,
-                TurnPollRet::Closed => return Err(Over),
+                TurnPollRet::Closed => return Err(Ended),
                 TurnPollRet::AllocateTcpSocket { .. } | TurnPollRet::TcpClose { .. } => now,
             };
             let mut idle = true;
@@ -337,40 +339,41 @@ impl Task {
             }
             if idle {
                 let wait = next.saturating_duration_since(now);
-                // Not at once again, whatever the client says.
+                // At least 1 ms, so that a wrong answer of the client cannot make this spin.
                 let wait = wait.clamp(Duration::from_millis(1), Duration::from_secs(60));
                 return Ok(Instant::now() + wait);
             }
         }
     }
 
-    fn on_event(&mut self, event: &TurnEvent) -> Result<(), Over> {
+    fn on_event(&mut self, event: &TurnEvent) -> Result<(), Ended> {
         match event {
             TurnEvent::AllocationCreated(_, address) => {
                 if let Some(ready) = self.ready.take() {
-                    // The waiting part may have given up; then the orders end, too.
+                    // `start` may have given up; then the orders end, too, and that ends the task.
                     let _ = ready.send(Ok(*address));
                 }
                 Ok(())
             }
             TurnEvent::AllocationCreateFailed(_) => {
                 self.refuse();
-                Err(Over)
+                Err(Ended)
             }
             _ => Ok(()),
         }
     }
 
-    /// The part that waits for the relay waits in vain, and gives the task up.
+    /// Tells `start` that there is no relay. `start` then drops the orders, and that ends the task.
     fn refuse(&mut self) {
         if let Some(ready) = self.ready.take() {
             let _ = ready.send(Err(self.refusal));
         }
     }
 
-    fn take(&mut self, bytes: Vec<u8>) {
+    fn on_packet(&mut self, bytes: Vec<u8>) {
         match stun::error_code(&bytes) {
-            // The first half of every login. A second one means that the login was wrong, which the client would not tell.
+            // Every login begins with one 401. A second one means that the credentials are wrong: `TurnClient` does not
+            // report that, so it is noticed here.
             Some(UNAUTHORIZED) if self.refusal.is_none() => self.refusal = Some(UNAUTHORIZED),
             Some(UNAUTHORIZED) => self.refuse(),
             Some(STALE_NONCE) | None => {}
@@ -389,17 +392,17 @@ impl Task {
     }
 
     fn hand_over(&self, bytes: Vec<u8>, peer: SocketAddr) {
-        // A reader that is too slow loses datagrams, but not the relay.
+        // If the reader is too slow, datagrams are dropped; the relay stays.
         let _ = self.outbox.try_send((bytes, peer));
     }
 
-    async fn carry_out(&mut self, order: Order) -> Result<(), Over> {
+    async fn carry_out(&mut self, order: Order) -> Result<(), Ended> {
         let now = self.now();
         match order {
-            Order::End => return Err(Over),
+            Order::End => return Err(Ended),
             Order::Bind(peer) => {
                 self.permit(peer.ip(), now);
-                // It may be bound already, or the server may have no space: then indications work.
+                // An error means that the channel exists, or that there are too many. Then datagrams go as indications.
                 let _ = self.client.bind_channel(TransportType::Udp, peer, now);
             }
             Order::Send(to, bytes) => {
@@ -416,12 +419,12 @@ impl Task {
 
     fn permit(&mut self, peer: IpAddr, now: TurnInstant) {
         if !self.client.have_permission(TransportType::Udp, peer) {
-            // It may be asked for already.
+            // An error means that the permission was already requested.
             let _ = self.client.create_permission(TransportType::Udp, peer, now);
         }
     }
 
-    /// Gives the relay up, so that the server gets its port back before the lifetime is over.
+    /// Gives the relay up, so that the server can use its port again before the lifetime is over.
     async fn end(mut self, buffer: &mut [u8]) {
         let now = self.now();
         if self.client.delete(now).is_err() {
@@ -434,12 +437,12 @@ impl Task {
                     came = self.wire.recv(buffer) => {
                         let Ok(bytes) = came else { return };
                         let bytes = bytes.to_vec();
-                        self.take(bytes);
+                        self.on_packet(bytes);
                     }
                 }
             }
         };
-        // A server that does not answer ends the relay by itself when its time is over.
+        // If the server does not answer, it ends the relay when the lifetime is over.
         let _ = timeout(END_LIMIT, ending).await;
     }
 }

@@ -1,7 +1,8 @@
-//! The first relay of several servers that gives one.
+//! Tries several TURN servers and takes the first relay that opens.
 //!
-//! They are asked in their order, the next one as soon as one fails or has taken some time. A silent server delays the
-//! others only by that time, and if a server answers, no further one is asked.
+//! The servers are tried in their order. The next one is tried as soon as one fails, or when [`ALONE`] has passed without an
+//! answer. So a silent server delays the others by `ALONE` only. If the first server gives a relay within `ALONE`, no other
+//! is asked.
 
 use std::time::Duration;
 
@@ -9,10 +10,11 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// How long one server is waited for alone.
+/// How long to wait for a server before the next one is tried as well.
 const ALONE: Duration = Duration::from_secs(1);
 
-/// The first that opens within the limit; else why each did not.
+/// The first relay that opens within the limit. Otherwise one text for each server that failed, and one if the limit was
+/// reached; empty if there were no openings.
 pub(super) async fn first<R, O>(openings: Vec<O>, limit: Duration) -> Result<R, Vec<String>>
 where
     O: Future<Output = Result<R, String>>,

@@ -1,7 +1,7 @@
-//! What two ends tell each other through a hub: the `data` of ordinary signals of the native dialect.
+//! The messages between two ends through a hub: the `data` of ordinary signals of the native dialect.
 //!
-//! An offer asks, an answer agrees or refuses, and ICE candidates carry the rest. Each message names its attempt, so
-//! that a message of an earlier attempt has no effect. Pure; unreadable data is `None`.
+//! An offer asks, an answer agrees or refuses, and ICE candidates carry everything after that. Each message names its
+//! attempt, so that messages of earlier attempts are ignored. Pure; a message that cannot be decoded is `None`.
 
 use std::net::SocketAddr;
 
@@ -16,11 +16,11 @@ use hubmesh_causes as causes;
 
 /// The version of this exchange.
 const VERSION: u8 = 1;
-/// Characters of an attempt's name at most.
+/// The most characters of an attempt's name.
 const LONGEST_ATTEMPT: usize = 64;
-/// Bytes of a message at most. A longer one is not read.
+/// The most bytes of a message. A longer one is ignored.
 const LONGEST: usize = 64 * 1024;
-/// Bytes of metadata at most, as JSON.
+/// The most bytes of metadata, as JSON.
 pub(super) const LONGEST_METADATA: usize = 4096;
 
 /// A message of one end to the other.
@@ -35,14 +35,14 @@ pub(super) struct Message {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "kebab-case")]
 pub(super) enum Body {
-    /// Wants a connection.
+    /// Asks for a connection.
     Ask {
         #[serde(with = "hex::serde")]
         nonce: Nonce,
         end: End,
-        /// How often the end says that it is still there, in milliseconds.
+        /// The time between two keep-alives of this end, in milliseconds.
         keep_alive_ms: u32,
-        /// What the asking program says about the purpose of the connection.
+        /// The metadata of the asking program.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         metadata: Option<serde_json::Value>,
     },
@@ -53,15 +53,15 @@ pub(super) enum Body {
         end: End,
         keep_alive_ms: u32,
     },
-    /// Does not agree.
+    /// Refuses.
     Refuse { reason: String },
-    /// The next way to try; the asking end says it.
+    /// The way that is tried next; sent by the end that asked.
     Try { round: u8, step: Step },
     /// The addresses of this end in this round.
     Candidates {
         round: u8,
         addresses: Vec<SocketAddr>,
-        /// For TCP: whether the NAT gives each destination another port.
+        /// For TCP: whether the NAT uses another port for each destination.
         #[serde(default)]
         symmetric: bool,
         /// Whether these are addresses of a relay.
@@ -77,12 +77,12 @@ pub(super) enum Body {
         #[serde(with = "hex::serde")]
         challenge: Challenge,
     },
-    /// No way was found, or this end no longer waits.
+    /// No way was found, or this end gave up.
     GiveUp,
 }
 
 impl Body {
-    /// The message without the purpose of the connection, which is known already.
+    /// The message without its metadata, when that is stored already.
     pub(super) fn without_metadata(self) -> Self {
         match self {
             Self::Ask {
@@ -110,7 +110,7 @@ impl Message {
         }
     }
 
-    /// The kind of signal that carries it.
+    /// The kind of signal in which the hub carries it.
     pub(super) fn kind(&self) -> SignalKind {
         match self.body {
             Body::Ask { .. } => SignalKind::Offer,
@@ -122,11 +122,11 @@ impl Message {
     }
 
     pub(super) fn write(&self) -> Box<RawValue> {
-        // It holds only strings, numbers and addresses, so it is always JSON.
+        // It has only strings, numbers and addresses, so it is always JSON.
         to_raw_value(self).unwrap_or_default()
     }
 
-    /// Reads the `data` of a signal; `None` if another program sent it.
+    /// Decodes the `data` of a signal; `None` if another program sent it.
     pub(super) fn read(data: &RawValue) -> Option<Self> {
         if data.get().len() > LONGEST {
             return None;
@@ -153,12 +153,12 @@ impl Message {
     }
 }
 
-/// A text of the other end, bounded, and without characters that could move a terminal's cursor.
+/// A text of the other end, shortened, and without characters that could move a terminal's cursor.
 pub(super) fn printable(text: &str) -> String {
     causes::said(text.as_bytes())
 }
 
-/// Whether metadata is no longer than it may be.
+/// Whether metadata is short enough.
 pub(super) fn fits(metadata: &serde_json::Value) -> bool {
     metadata.to_string().len() <= LONGEST_METADATA
 }

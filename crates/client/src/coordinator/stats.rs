@@ -1,4 +1,4 @@
-//! The counters of a coordinator, and its health.
+//! Counters and health of a coordinator.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -9,25 +9,25 @@ use tokio::time::Instant;
 
 use super::detect::{Finding, NatInfo};
 
-/// The counters.
+/// The counters since the start.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stats {
     /// Peers of this process that can be asked.
     pub registered: usize,
-    /// Connections that are open now.
+    /// Existing connections.
     pub active: u64,
-    /// Connections that were asked for, here or by others.
+    /// Connections that were asked for, by this end or by others.
     pub total: u64,
-    /// Those that were made.
+    /// Of these, the connections that were made.
     pub successful: u64,
-    /// Those that failed.
+    /// Of these, the connections that failed.
     pub failed: u64,
-    /// The share of successes among the decided ones, 0 to 1.
+    /// The share of successful ones among those that are decided, 0 to 1.
     pub success_rate: f64,
-    /// The share of failures among the decided ones, 0 to 1.
+    /// The share of failed ones among those that are decided, 0 to 1.
     pub failure_rate: f64,
-    /// Since the coordinator was built.
+    /// The time since the coordinator was built.
     #[serde(rename = "uptimeSeconds", serialize_with = "seconds")]
     pub uptime: Duration,
 }
@@ -57,7 +57,7 @@ impl Default for Counters {
     }
 }
 
-/// A connection that counts as active while this is there.
+/// A connection that counts as active while this exists.
 #[derive(Debug)]
 pub(super) struct Active(Arc<Counters>);
 
@@ -116,7 +116,7 @@ impl Counters {
 pub struct Health {
     /// Whether connections can be made.
     pub is_healthy: bool,
-    /// What is wrong, in words; empty if nothing is.
+    /// The problems, in words; empty when there is none.
     pub problems: Vec<String>,
 }
 

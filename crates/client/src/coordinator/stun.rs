@@ -1,4 +1,4 @@
-//! The bytes of STUN that a client needs: hides `stun-types` from the rest.
+//! Encodes and decodes STUN for a client. Only this file uses `stun-types`.
 //!
 //! Binding requests and their answers (RFC 8489), with CHANGE-REQUEST and OTHER-ADDRESS of RFC 5780. Pure; decoding
 //! never panics.
@@ -17,13 +17,13 @@ const MAPPED_ADDRESS: AttributeType = AttributeType::new(0x0001);
 const CHANGE_REQUEST: AttributeType = AttributeType::new(0x0003);
 const OTHER_ADDRESS: AttributeType = AttributeType::new(0x802c);
 
-/// Bytes in front of the attributes of a message.
+/// The bytes before the attributes of a message.
 pub(super) const HEADER: usize = 20;
 
-/// The name of a request, which its answer repeats.
+/// The id of a request, and of its answer.
 pub(super) type Transaction = u128;
 
-/// Where the answer should come from.
+/// From which address the server should answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Change {
     pub(super) host: bool,
@@ -45,10 +45,10 @@ impl Change {
     };
 }
 
-/// What a server answered.
+/// The answer of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
-    /// The client's address as the server sees it; nothing if the server refused.
+    /// The client's address as the server sees it; `None` when the server refused.
     pub(super) mapped: Option<SocketAddr>,
     /// The server's other address, if it has one.
     pub(super) other: Option<SocketAddr>,
@@ -66,7 +66,7 @@ pub(super) fn request(change: Change) -> (Transaction, Vec<u8>) {
     (transaction.into(), message.finish())
 }
 
-/// Reads an answer to a binding request, with the transaction that it belongs to. Anything else is `None`.
+/// Decodes an answer to a binding request, with its transaction; `None` for any other packet.
 pub(super) fn answer(bytes: &[u8]) -> Option<(Transaction, Answer)> {
     let message = Message::from_bytes(bytes).ok()?;
     if !message.has_method(BINDING) {
@@ -89,7 +89,7 @@ pub(super) fn answer(bytes: &[u8]) -> Option<(Transaction, Answer)> {
     Some((transaction.into(), Answer { mapped, other }))
 }
 
-/// The error code in an answer of any method, if it refuses.
+/// The error code in an answer of any method, if it is an error.
 pub(super) fn error_code(bytes: &[u8]) -> Option<u16> {
     let message = Message::from_bytes(bytes).ok()?;
     Some(message.attribute::<ErrorCode>().ok()?.code())

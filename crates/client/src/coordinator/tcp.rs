@@ -1,11 +1,12 @@
-//! TCP simultaneous open: both ends connect to each other from a port whose mapping they know, at once, until one of the
-//! connections stands.
+//! TCP simultaneous open: both ends connect to each other at once, each from a port whose mapping is known, until one
+//! of the connections is open.
 //!
-//! The mapping has to be one of TCP: a STUN server is asked over TCP from the same port, and its connection stays open
-//! meanwhile. The listener, that connection and every attempt share the port. On each stream both ends prove
-//! themselves: each sends back the challenge of the other, which is new for each stream, so that a recording proves
-//! nothing. The end that is connected to waits until the other has spoken, so that a stranger who connects to both ends
-//! has nothing to pass on. The asking end nominates one of the proved streams, and the last word names it.
+//! The mapping is one of TCP: a STUN server is asked over TCP from the same port, and its connection is kept open
+//! meanwhile. The listening socket, that connection and every attempt share the port. On each stream both ends prove
+//! themselves: each sends back the challenge of the other, which is new for each stream, so that recorded packets prove
+//! nothing. The end that accepted a connection sends nothing before the other has, so that an attacker who connects to
+//! both ends has nothing to pass on. The end that asked nominates one of the proved streams, and the last message names
+//! it.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -22,28 +23,28 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::detect::{self, TCP_WAIT};
-use super::gather::Ground;
+use super::gather::Environment;
 use super::meet::{Line, Miss};
 use super::own::socket_trouble;
 use super::packet::{Challenge, Kind, LENGTH, Seal};
 use super::plan::Side;
 
-/// How long one attempt to connect may take: longer than the first repetition of a SYN, which comes after a second.
+/// How long one attempt to connect may take: longer than the time until a SYN is first repeated, one second.
 const ATTEMPT: Duration = Duration::from_millis(3500);
-/// The pause after a refused attempt.
+/// The pause after an attempt that was refused.
 const AGAIN: Duration = Duration::from_millis(100);
-/// How long a stranger may take to prove itself.
+/// How long an unknown host may take to prove itself.
 const PROOF: Duration = Duration::from_secs(2);
-/// How many connections from the other end's addresses are looked at, at once; and as many from elsewhere.
+/// The most connections from the other end's addresses that are checked at once; and as many from elsewhere.
 const MOST_STREAMS: usize = 8;
-/// How many keep-alives the system sends in vain before a connection is over.
+/// How many unanswered keep-alives the system sends before a connection is over.
 const SILENT: u32 = 3;
 
 /// A port whose mapping is known.
 #[derive(Debug)]
 pub(super) struct Mapped {
     pub(super) local: SocketAddr,
-    /// Its addresses for the other end, the address outside first.
+    /// The addresses at which the other end may reach it, the public one first.
     pub(super) addresses: Vec<SocketAddr>,
     /// Whether two servers saw two addresses.
     pub(super) symmetric: bool,
@@ -51,12 +52,12 @@ pub(super) struct Mapped {
     _kept: Vec<TcpStream>,
 }
 
-pub(super) async fn gather(ground: &Ground) -> Result<Mapped, String> {
-    let servers = detect::addresses(&ground.servers.stun).await;
-    let own = ground
-        .own(&servers)
+pub(super) async fn gather(environment: &Environment) -> Result<Mapped, String> {
+    let servers = detect::addresses(&environment.servers.stun).await;
+    let own_ip = environment
+        .local_address(&servers)
         .map_err(|error| socket_trouble(&error))?;
-    let first = socket((own, 0).into()).map_err(|error| socket_trouble(&error))?;
+    let first = socket((own_ip, 0).into()).map_err(|error| socket_trouble(&error))?;
     let local = first.local_addr().map_err(|error| socket_trouble(&error))?;
     drop(first);
     let (mut kept, mut seen) = (Vec::new(), Vec::new());
@@ -68,7 +69,7 @@ pub(super) async fn gather(ground: &Ground) -> Result<Mapped, String> {
         while seen.len() < 2
             && let Some(answer) = asked.next().await
         {
-            // A server that does not answer is only one of several.
+            // If a server does not answer, there are others.
             if let Ok((stream, mapped)) = answer {
                 kept.push(stream);
                 seen.push(mapped);
@@ -91,7 +92,7 @@ pub(super) async fn gather(ground: &Ground) -> Result<Mapped, String> {
     })
 }
 
-/// The address at which a server sees the port, and the connection that keeps it.
+/// The public address of the port, as a server sees it, and the connection that keeps the mapping.
 async fn mapped_by(local: SocketAddr, server: SocketAddr) -> io::Result<(TcpStream, SocketAddr)> {
     let mut stream = socket(local)?.connect(server).await?;
     let mapped = detect::mapped_by_tcp(&mut stream).await?;
@@ -116,7 +117,7 @@ struct Race {
     side: Side,
     seal: Seal,
     end: Instant,
-    /// The asking end nominates one stream at a time.
+    /// The end that asked nominates one stream at a time.
     turn: Semaphore,
 }
 
@@ -149,7 +150,7 @@ pub(super) async fn race(
     drop(winners);
     let (mut agreed, mut named): (Vec<Won>, Option<Challenge>) = (Vec::new(), None);
     loop {
-        // The asked end may have agreed to several streams, and is told which one it is.
+        // The end that was asked may have agreed to several; the other end's message says which has won.
         let is_it = |(challenge, _): &Won| side == Side::Asking || named == Some(*challenge);
         if let Some(index) = agreed.iter().position(is_it) {
             let (challenge, stream) = agreed.swap_remove(index);
@@ -174,7 +175,7 @@ async fn accept(
     race: Arc<Race>,
     winners: mpsc::Sender<Won>,
 ) {
-    // Strangers take no slots of the other end.
+    // Unknown hosts use no slots of the other end.
     let slots = || Arc::new(Semaphore::new(MOST_STREAMS));
     let (named, strange) = (slots(), slots());
     let mut streams = JoinSet::new();
@@ -223,7 +224,7 @@ enum Opened {
 }
 
 impl Race {
-    /// Lets the other end prove itself, and hands the stream over if it is the one.
+    /// Makes the other end prove itself, and returns the stream if it is nominated.
     async fn prove(&self, stream: TcpStream, opened: Opened, winners: &mpsc::Sender<Won>) {
         let agreed = async {
             let mut stream = stream;
@@ -239,7 +240,7 @@ impl Race {
                     if timeout(PROOF, agreed).await?? != own {
                         return Err(stranger());
                     }
-                    // No later stream gets a turn: this is the one.
+                    // No later one is nominated: this is the one.
                     turn.forget();
                     own
                 }
@@ -252,7 +253,7 @@ impl Race {
             let _ = winners.send((challenge, stream)).await;
             Ok(())
         };
-        // A stream that fails is only one of several.
+        // If a stream fails, there are others.
         let _: Result<io::Result<()>, _> = timeout_at(self.end, agreed).await;
     }
 
@@ -299,14 +300,14 @@ fn stranger() -> io::Error {
     io::ErrorKind::InvalidData.into()
 }
 
-/// Makes the system keep the connection alive, and end it if the other end is silent for some keep-alives, or reads
+/// Makes the system keep the connection alive, and end it when the other end is silent for some keep-alives, or reads
 /// nothing for as long.
 pub(super) fn keep_alive(stream: &TcpStream, every: Duration) {
     // The system counts in seconds.
     let every = every.max(Duration::from_secs(1));
     let alive = TcpKeepalive::new().with_time(every).with_interval(every);
     let socket = SockRef::from(stream);
-    // Without them the stream serves as well, for as long as the NATs let it.
+    // If that fails the stream works as well, for as long as the NATs remember it.
     let _ = socket.set_tcp_keepalive(&alive.with_retries(SILENT));
     let _ = socket.set_tcp_user_timeout(Some(every * (SILENT + 1)));
 }
@@ -344,7 +345,7 @@ mod tests {
 
     #[tokio::test]
     async fn servers_are_asked_for_the_mapping_at_once() {
-        // They take a connection and say nothing, each for the whole time.
+        // They accept a connection and send nothing, each for the whole time.
         let listen = |_| std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let silent: Vec<_> = (0..4).map(listen).collect();
         let mut servers = IceServers::default();
@@ -353,7 +354,7 @@ mod tests {
             servers.stun.push(Place { host, port });
         }
         let nat = detect::detect(&IceServers::default(), None, &Lingering::new()).await;
-        let ground = Ground {
+        let environment = Environment {
             nat,
             servers,
             local_port: 0,
@@ -361,7 +362,7 @@ mod tests {
             shared: AttemptResources::new(),
         };
         let began = Instant::now();
-        let mapped = gather(&ground).await.unwrap();
+        let mapped = gather(&environment).await.unwrap();
         assert_eq!(
             mapped.addresses,
             [mapped.local],

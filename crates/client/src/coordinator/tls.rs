@@ -1,4 +1,4 @@
-//! TLS to hubs and TURN servers, and why a server was not reached, in words.
+//! TLS to hubs and TURN servers, and the reasons for failed connections in words.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tokio_rustls::client::TlsStream;
 
 pub(super) type AnyError = Box<dyn Error + Send + Sync>;
 
-/// Verifies `host` by `config`; by the roots of the system if there is none.
+/// Verifies `host` with `config`, or with the system's root certificates if there is none.
 pub(super) async fn connect(
     stream: TcpStream,
     host: String,
@@ -21,7 +21,7 @@ pub(super) async fn connect(
     Ok(TlsConnector::from(config).connect(name, stream).await?)
 }
 
-/// The default verification of servers: the roots of the system.
+/// The TLS configuration if the caller gives none: the system's root certificates.
 fn system_roots() -> Result<Arc<rustls::ClientConfig>, AnyError> {
     let mut roots = rustls::RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
@@ -34,7 +34,8 @@ fn system_roots() -> Result<Arc<rustls::ClientConfig>, AnyError> {
     Ok(Arc::new(config))
 }
 
-/// Why a server was not reached, for the person who has to mend it: the innermost words of the system or of TLS.
+/// Why a server was not reached, for the person who can fix it: the message of the system or of TLS, however deep it is
+/// wrapped.
 pub(super) fn words(error: &(dyn Error + Send + Sync + 'static)) -> String {
     let mut inner: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(one) = inner {
