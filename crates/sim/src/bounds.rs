@@ -1,7 +1,7 @@
-//! What a hub keeps because others said so, held against what it may keep.
+//! Checks how much data of other hubs a hub keeps, against its bounds.
 //!
-//! Called by the histories with a rogue after each thing that it did. The numbers are the ones of the table of bounds
-//! in MESH.md, as the world's cores are configured.
+//! Called by the histories with a rogue after each of its actions. The numbers are those of the table of bounds in
+//! MESH.md, as the world's cores are configured.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,7 +19,7 @@ const SILENT: Duration = Duration::from_secs(4);
 /// The most claims of one id by one hub.
 const SAME: usize = 4;
 
-/// What each honest hub keeps beyond its bounds.
+/// The bounds that honest hubs exceed.
 pub(super) fn broken(world: &World) -> Vec<String> {
     let mut faults = Vec::new();
     for no in (0..world.host_count()).filter(|no| !world.is_rogue(*no)) {
@@ -33,7 +33,7 @@ pub(super) fn broken(world: &World) -> Vec<String> {
     faults
 }
 
-/// What is bounded, how much there is of it, and how much there may be.
+/// The name of a bound, the present amount, and the highest allowed amount.
 fn measures(world: &World, no: HostNo) -> Vec<(&'static str, usize, usize)> {
     let Some(core) = world.core(no) else {
         return Vec::new();
@@ -93,7 +93,7 @@ fn measures(world: &World, no: HostNo) -> Vec<(&'static str, usize, usize)> {
     ]
 }
 
-/// One hub has no more claims of one id than an honest one can have for a moment, and no two at one number.
+/// Whether one hub has no more claims of one id than an honest one can have for a moment, and no two with one number.
 fn same_ids(world: &World, no: HostNo) -> Option<String> {
     let core = world.core(no)?;
     let directory = core.directory().read();

@@ -1,7 +1,7 @@
-//! The tests of the tests: puts one known fault into every core, and says what finds it.
+//! The tests of the tests: switches on one mutant in every core, and reports which test finds it.
 //!
-//! The quick scripts are played first, in their order, then random histories from seed 1 on, then the slow scripts.
-//! Must not know what any fault does. Called by `tests/simulation.rs` and `mesh-sim mutants`.
+//! The quick scripts run first, in their order, then random histories from seed 1 on, then the slow scripts. Must not
+//! know the effect of any mutant. Called by `tests/simulation.rs` and `mesh-sim mutants`.
 
 use std::fmt;
 
@@ -9,29 +9,29 @@ use super::scripts::{self, Script};
 use super::{history, siege};
 use hubmesh_core::mutants::Mutants;
 
-/// What found a fault.
+/// The test that found a mutant.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Finder {
     /// A script, by its name.
     Script(&'static str),
-    /// The history of this seed; all below it found nothing, nor did those with a rogue.
+    /// The history of this seed; those of lower seeds found nothing, nor did those with a rogue.
     Seed(u64),
-    /// The history with interest of this seed; all below it found nothing, nor did those without.
+    /// The narrow history of this seed; those of lower seeds found nothing, nor did the others.
     Interest(u64),
-    /// The history with a rogue of this seed; all below it found nothing, nor did those without.
+    /// The history with a rogue of this seed; those of lower seeds found nothing, nor did those without.
     Rogue(u64),
 }
 
-/// What became of one known fault.
+/// The result for one mutant.
 #[derive(Clone, Debug)]
 pub struct Catch {
-    /// The fault's name.
+    /// The mutant's name.
     pub mutant: &'static str,
-    /// What found it, and what that saw; none if it survived everything.
+    /// The test that found it, and the fault that this test saw; `None` if it survived everything.
     pub caught: Option<(Finder, String)>,
 }
 
-/// Plays until something finds the fault, at most `limit` histories.
+/// Runs tests until one finds the mutant, at most `limit` histories.
 pub fn catch(name: &'static str, mutant: Mutants, limit: u64) -> Catch {
     Catch {
         mutant: name,

@@ -1,7 +1,7 @@
-//! What must hold when a mesh has been left in peace, by the numbers of the invariants in MESH.md.
+//! The invariants that must hold when a mesh has been left in peace, by their numbers in MESH.md.
 //!
-//! Each check looks at cores from outside and works out by itself what they should say: the authors' own sets are the
-//! truth, the open connections are the graph.
+//! Each check reads cores from outside and computes the right result itself: the authors' own sets are the truth, the
+//! open connections are the graph.
 
 mod interest;
 mod rooms;
@@ -19,7 +19,7 @@ use hubmesh_core::Core;
 use hubmesh_core::directory::ClaimView;
 use hubmesh_core::ids::{Hlc, HubId, NetworkKey, PeerId};
 
-/// The holder of an id, as the winner rule has it.
+/// The holder of an id, by the winner rule.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Holder {
     rank: (Hlc, HubId),
@@ -65,7 +65,7 @@ pub fn components(world: &World) -> Vec<Vec<HostNo>> {
     groups.into_values().collect()
 }
 
-/// What is broken in a mesh that has been quiet for long enough.
+/// The broken invariants in a mesh that has been quiet for long enough.
 pub fn quiet_faults(world: &World) -> Vec<String> {
     let mut faults = Vec::new();
     for component in components(world) {
@@ -83,7 +83,7 @@ pub fn quiet_faults(world: &World) -> Vec<String> {
     faults
 }
 
-/// 1: every hub shows exactly what the hubs of its component hold.
+/// 1: every hub shows exactly the claims that the hubs of its component have.
 fn same_sets(world: &World, component: &[HostNo], faults: &mut Vec<String>) {
     for no in component {
         let Some(core) = world.core(*no) else {
@@ -130,7 +130,7 @@ fn same_sets(world: &World, component: &[HostNo], faults: &mut Vec<String>) {
     }
 }
 
-/// 2: every claim of a hub is a client that is there, and every client that is there has one.
+/// 2: every claim of a hub belongs to a client that exists, and every existing client has one.
 fn authors_hold_what_they_claim(world: &World, component: &[HostNo], faults: &mut Vec<String>) {
     for no in component {
         let (Some(core), Some(running)) = (world.core(*no), world.hosts[*no].running.as_ref())
@@ -175,7 +175,7 @@ fn is_of_its_session(world: &World, no: HostNo, claim: &ClaimView) -> bool {
         })
 }
 
-/// 9: following the parents of an origin leads to it from everywhere.
+/// 9: the parents of an origin lead to it from every hub.
 fn spanning_trees(world: &World, component: &[HostNo], faults: &mut Vec<String>) {
     for origin in component {
         let id = world.hosts[*origin].id;
@@ -245,7 +245,7 @@ fn same_records(world: &World, component: &[HostNo], faults: &mut Vec<String>) {
     }
 }
 
-/// 11: two hubs share one link, and both think so.
+/// 11: two hubs share one link, and both agree which.
 fn one_link_per_pair(world: &World, faults: &mut Vec<String>) {
     let mut pairs: BTreeMap<(HostNo, HostNo), usize> = BTreeMap::new();
     for conn in world.conns.values() {
@@ -268,7 +268,7 @@ fn one_link_per_pair(world: &World, faults: &mut Vec<String>) {
     }
 }
 
-/// 11: pairs that want a link and could have one, but are apart. To be empty after a minute of peace.
+/// 11: pairs that want a link and could have one, but have none. Must be empty after a minute of peace.
 pub fn missing_links(world: &World) -> Vec<String> {
     let mut faults = Vec::new();
     let up: Vec<HostNo> = (0..world.hosts.len())
@@ -350,7 +350,7 @@ fn same_winners(world: &World, component: &[HostNo], holders: &Holders, faults: 
     }
 }
 
-/// 18: what a client was told adds up to what there is.
+/// 18: the notices that a client was sent add up to the present members.
 fn rosters(world: &World, component: &[HostNo], holders: &Holders, faults: &mut Vec<String>) {
     for session in &world.sessions {
         let here = session.status == Status::Live
@@ -387,7 +387,7 @@ pub fn open_signals(world: &World, span: Duration) -> Vec<String> {
     open.chain(world.open_later(before)).collect()
 }
 
-/// Each later hub sends all hubs that it reaches a message, also those that do not know what it is.
+/// Each later hub sends a message to all hubs that it reaches, including those that do not know its variant.
 fn send_later_around(world: &mut World) {
     let hosts = 0..world.host_count();
     for no in hosts
@@ -405,7 +405,7 @@ fn send_later_around(world: &mut World) {
     }
 }
 
-/// Every live client sends to another. Gives the signals and the sessions that they are for, after this time.
+/// Every live client sends to another. Returns the signals and the receiving sessions, after this time.
 pub fn signal_around(world: &mut World, within: Duration) -> Vec<(usize, SessionNo)> {
     let live: Vec<SessionNo> = (0..world.sessions.len())
         .filter(|no| world.sessions[*no].status == Status::Live && world.hub_of(*no).is_some())
@@ -438,8 +438,8 @@ pub fn signal_around(world: &mut World, within: Duration) -> Vec<(usize, Session
     sent
 }
 
-/// 13, 14: every live client sends to another; each signal arrives, and passes no hub twice. Before them, later hubs say
-/// what others do not know: it holds nothing up, and comes to the end that is due to it.
+/// 13, 14: every live client sends to another; each signal arrives, and passes no hub twice. Before that, later hubs
+/// send unknown variants: these delay nothing, and each has the result that it should have.
 pub fn probe_signals(world: &mut World, within: Duration) {
     let began = world.now;
     send_later_around(world);

@@ -1,9 +1,9 @@
-//! The figures that an operator compares, each beside what it should be, measured in worlds of a given size.
+//! The figures of `mesh-sim measure`, each with its target, measured in worlds of a given size.
 //!
-//! Every hub keeps every peer, so one world cannot have a thousand hubs and a million peers in memory: there
-//! are two. *The mesh* has all the hubs, and as many of the peers as fit; it measures what the number of hubs
-//! decides. *The peers* has all the peers on three hubs that are near each other; it measures what the number
-//! of peers decides. Each leg says what it is made of.
+//! Every hub keeps every peer, so one world with a thousand hubs and a million peers does not fit into memory. So there
+//! are two worlds. *The mesh* has all the hubs, and as many of the peers as fit; it measures costs that depend on the
+//! number of hubs. *The peers* has all the peers on three hubs that are near each other; it measures costs that depend
+//! on the number of peers. Each part of a run says which world it uses.
 //!
 //! Times are virtual unless a name says CPU; bytes of deltas and of link records are those of the frames,
 //! all other bytes have their WebSocket headers with them. Called by `mesh-sim measure`.
@@ -20,31 +20,31 @@ use std::time::Duration;
 use super::world::{HostNo, Newcomer, World, WorldConfig};
 use hubmesh_core::ids::{ClaimNo, HubId, Incarnation, mix};
 
-/// The most records that the hubs of the mesh hold together: about 1.5 GB.
+/// The most records that the hubs of the mesh have together: about 1.5 GB.
 const MOST_RECORDS: usize = 10_000_000;
 /// Peers in one network.
 const NETWORK: usize = 50;
 
-/// The claims that each machine was given, by machine.
+/// The claims of each machine.
 type Claims = Vec<Vec<ClaimNo>>;
 
-/// A figure, beside what it should be.
+/// A figure, with its target.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Figure {
-    /// What was measured.
+    /// The measured quantity.
     pub name: String,
     /// The value, with its unit.
     pub value: f64,
     /// The unit.
     pub unit: &'static str,
-    /// The most that it should be, if there is a target.
+    /// The highest value that it should have, if there is a target.
     pub target: Option<f64>,
 }
 
-/// What was measured in one world.
+/// The measurements in one world.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Leg {
-    /// What the world was made of.
+    /// A description of the world.
     pub title: String,
     /// The figures.
     pub figures: Vec<Figure>,
@@ -83,19 +83,19 @@ impl Leg {
     }
 }
 
-/// What is measured.
+/// The size of the measured mesh.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// How many hubs the mesh has: two at least.
+    /// The number of hubs in the mesh: at least two.
     pub hubs: usize,
     /// The number of peers of the whole mesh.
     pub peers: usize,
-    /// What all chance comes from.
+    /// The seed of all random numbers.
     pub seed: u64,
 }
 
 impl Plan {
-    /// As many of the peers as a mesh of this size can hold.
+    /// The peers, or as many of them as a mesh of this size can have.
     fn that_fits(self) -> Plan {
         Plan {
             peers: self.peers.min(MOST_RECORDS / self.hubs.max(1)),
@@ -104,16 +104,16 @@ impl Plan {
     }
 }
 
-/// What is told while a plan runs: it takes minutes.
+/// A progress report while a plan runs: it takes minutes.
 #[derive(Clone, Copy, Debug)]
 pub enum Progress<'a> {
-    /// A leg begins; what its world is made of.
+    /// A part begins; with a description of its world.
     Leg(&'a str),
-    /// This was measured.
+    /// A figure was measured.
     Figure(&'a Figure),
 }
 
-/// What only the process that runs a plan can tell, and what it is told.
+/// The data that only the process that runs a plan has, and its receiver of reports.
 #[derive(Clone, Copy, Debug)]
 pub struct Meters {
     /// Bytes allocated.
@@ -122,7 +122,7 @@ pub struct Meters {
     pub resident: fn() -> usize,
     /// CPU time spent.
     pub cpu: fn() -> Duration,
-    /// Is told of each figure at once.
+    /// Called with each report at once.
     pub told: fn(Progress<'_>),
 }
 
@@ -132,7 +132,7 @@ impl Meters {
     }
 }
 
-/// Runs the plan. The peers come first: later, what is resident would say more of what was given back before.
+/// Runs the plan. The peers come first: later, resident memory would include memory that was freed before.
 pub fn measure(plan: Plan, meters: Meters) -> Vec<Leg> {
     vec![
         remote::measure(plan, meters),
@@ -140,12 +140,12 @@ pub fn measure(plan: Plan, meters: Meters) -> Vec<Leg> {
     ]
 }
 
-/// Runs the plan in a mesh of which each hub takes the networks of interest alone.
+/// Runs the plan in a narrow mesh.
 pub fn measure_interest(plan: Plan, meters: Meters) -> Vec<Leg> {
     interest::measure(plan, meters)
 }
 
-/// A mesh to be measured: links of 2 to 82 ms there and back that gather for 2 ms when busy.
+/// A mesh to be measured: links of 2 to 82 ms there and back, which collect messages for 2 ms when busy.
 fn of_links(seed: u64) -> WorldConfig {
     WorldConfig {
         latency: 1_000..41_000,
@@ -157,7 +157,7 @@ fn of_links(seed: u64) -> WorldConfig {
     }
 }
 
-/// Whom a hub is told of: the first hub and one other.
+/// The bootstrap hubs of a hub: the first hub and one other.
 fn first_and_another(no: HostNo) -> Vec<HostNo> {
     if no == 0 { Vec::new() } else { vec![no / 2, 0] }
 }
@@ -174,7 +174,7 @@ fn known(world: &World, no: HostNo) -> usize {
         .map_or(0, |core| core.directory().read().peers())
 }
 
-/// Whether a peer is known at a hub.
+/// Whether a hub knows a peer.
 fn is_known(world: &World, at: HostNo, who: &Newcomer) -> bool {
     world.core(at).is_some_and(|core| {
         let directory = core.directory().read();
@@ -190,7 +190,7 @@ struct Version {
     seq: u64,
 }
 
-/// What the hub of a machine claims now.
+/// The present claims of a machine's hub.
 fn authored(world: &World, no: HostNo) -> Option<Version> {
     let hub = world.hosts[no].id;
     let state = world.core(no)?.directory().read().origin_state(&hub)?;
@@ -201,7 +201,7 @@ fn authored(world: &World, no: HostNo) -> Option<Version> {
     })
 }
 
-/// Whether the hub of a machine shows this set, or a later one of the same incarnation.
+/// Whether a machine's hub shows this set, or a later one of the same incarnation.
 fn shows(world: &World, no: HostNo, version: &Version) -> bool {
     let state = world
         .core(no)
@@ -211,7 +211,7 @@ fn shows(world: &World, no: HostNo, version: &Version) -> bool {
     })
 }
 
-/// Lets time pass until each of `hosts` shows all these sets; gives the time that it took.
+/// Lets time pass until each of `hosts` shows all these sets; returns the time that it took.
 fn until_shown(
     world: &mut World,
     mut hosts: Vec<HostNo>,

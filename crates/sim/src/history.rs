@@ -1,4 +1,4 @@
-//! Random histories: what operators, clients and fate may do, drawn by weight, then peace, then the checks.
+//! Random histories: acts of operators, clients and fate, drawn by weight, then peace, then the checks.
 
 mod people;
 
@@ -19,7 +19,7 @@ use hubmesh_core::rng::Rng;
 
 use people::{in_a_room, person};
 
-/// How long a mesh may take, once left in peace, until every wanted link stands and all checks hold.
+/// The longest time, once a mesh is left in peace, until every wanted link is open and all checks hold.
 const PEACE: Duration = Duration::from_secs(75);
 /// When there was no news of links for this long, everything but missing links must be in order: the hold, the pacing
 /// and the longest way there and back thrice, and what detecting a dead link takes.
@@ -28,39 +28,39 @@ const SETTLED: Duration = Duration::from_millis(3_500);
 /// How long a room without a member stays.
 const ROOM_IDLE: Duration = Duration::from_secs(8);
 
-/// What became of a history.
+/// The result of a history.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// What it can be played again by.
+    /// The seed, to repeat it.
     pub seed: u64,
-    /// What was broken, first things first.
+    /// The broken invariants, in order.
     pub faults: Vec<String>,
-    /// A hash of all that happened.
+    /// A hash of all events.
     pub trace: u64,
-    /// How long peace took to set in, in microseconds.
+    /// The time until there was peace, in microseconds.
     pub settled_after: u64,
     /// How many signals were sent, and how many arrived.
     pub signals: (usize, usize),
 }
 
-/// How a history is played.
+/// The parameters of a history.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// What all chance comes from.
+    /// The seed of all random numbers.
     pub seed: u64,
-    /// The faults to put into every core.
+    /// The mutants to switch on in every core.
     pub mutants: Mutants,
-    /// Print what happens.
+    /// Print the events.
     pub verbose: bool,
     /// The number of hubs. If there is none, the seed decides: 3 to 27.
     pub hubs: Option<RangeInclusive<usize>>,
-    /// Hubs take of others the networks alone that are of interest, always or from as many hubs on as the seed says.
+    /// The mesh is narrow, always or above a number of hubs that the seed decides.
     pub interest: bool,
     /// Some hubs may be of a version after this one, if the seed says so.
     pub later: bool,
 }
 
-/// Plays the history of this seed.
+/// Runs the history of this seed.
 pub fn play(seed: u64, mutants: Mutants) -> Outcome {
     play_as(&Plan {
         seed,
@@ -72,7 +72,7 @@ pub fn play(seed: u64, mutants: Mutants) -> Outcome {
     })
 }
 
-/// Plays the history of this seed in a mesh that takes networks of interest alone.
+/// Runs the history of this seed in a narrow mesh.
 pub fn play_with_interest(seed: u64, mutants: Mutants) -> Outcome {
     play_as(&Plan {
         seed,
@@ -84,7 +84,7 @@ pub fn play_with_interest(seed: u64, mutants: Mutants) -> Outcome {
     })
 }
 
-/// Plays a history.
+/// Runs a history.
 pub fn play_as(plan: &Plan) -> Outcome {
     let mut history = History::new(plan);
     history.disturb();
@@ -92,7 +92,7 @@ pub fn play_as(plan: &Plan) -> Outcome {
     outcome(plan.seed, &history.world, settled_after)
 }
 
-/// What became of the history that was played in this world.
+/// The result of the history in this world.
 pub(super) fn outcome(seed: u64, world: &World, settled_after: u64) -> Outcome {
     let sent = &world.ledger.signals;
     Outcome {
@@ -109,18 +109,18 @@ pub(super) fn outcome(seed: u64, world: &World, settled_after: u64) -> Outcome {
     }
 }
 
-/// What kind of mesh a history is played in, drawn apart from what happens in it.
+/// The kind of mesh of a history, drawn separately from its events.
 struct Kind {
     hubs: Option<usize>,
-    /// As if so few hubs were many: few links each, newcomers sent on, retries shared.
+    /// So few hubs behave as in a large mesh: few links each, newcomers are sent on, retries are shared.
     tight: bool,
-    /// Some hubs speak an earlier version, until a restart makes them another.
+    /// Some hubs use an earlier version, until a restart changes that.
     mixed: bool,
     /// Some of the networks are rooms.
     rooms: bool,
-    /// From more hubs than so on they take networks of interest alone.
+    /// The mesh is narrow above this number of hubs.
     full_hubs: Option<usize>,
-    /// Some hubs are of the version after this one: what chance their doings come from.
+    /// Some hubs are of the next version: the seed of their acts.
     later: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! Every signal that clients sent, and what became of it.
+//! Every signal that clients sent, and its result.
 
 use std::collections::BTreeMap;
 
@@ -6,19 +6,19 @@ use super::sessions::SessionNo;
 use hubmesh_core::api::SignalFailure;
 use hubmesh_core::ids::{ClaimNo, HubId, PeerId, SignalKind};
 
-/// A signal, by the order of sending; travels in its payload.
+/// The number of a signal, in the order of sending; it is in the payload.
 pub(super) type SignalNo = usize;
 
-/// What became of a signal.
+/// The result of a signal.
 #[derive(Debug)]
 pub(super) struct Signal {
     pub(super) source: SessionNo,
     pub(super) sent_at: u64,
-    /// The claim that it was sent to at once; none if it had to wait for its target.
+    /// The claim to which it was sent at once; `None` if it had to wait for its target.
     pub(super) aimed: Option<(HubId, ClaimNo)>,
     pub(super) delivered: Option<(SessionNo, u64)>,
     pub(super) failed: Option<SignalFailure>,
-    /// Its source was closed before it was told, so there is no session left to tell.
+    /// Its source was closed before it could be told.
     pub(super) orphaned: bool,
 }
 
@@ -28,12 +28,12 @@ pub(super) struct Ledger {
     pub(super) signals: Vec<Signal>,
     /// The last signal delivered, per source and target session.
     last: BTreeMap<(SessionNo, SessionNo), SignalNo>,
-    /// Senders are told of a failure without a number: source, target and kind tell which signal it was.
+    /// Senders are told of a failure without a number: source, target and kind identify the signal.
     by_kind: BTreeMap<(SessionNo, PeerId, u8), SignalNo>,
 }
 
 impl Ledger {
-    /// Notes a signal, and gives it the kind to send it with.
+    /// Notes a signal, and returns the kind with which to send it.
     pub(super) fn sent(
         &mut self,
         source: SessionNo,
@@ -91,7 +91,7 @@ impl Ledger {
                 "14: signal {no} delivered after its sender was told {why:?}"
             ));
         }
-        // A signal that found its target gone, and was placed once more, may be behind later ones.
+        // A signal that was sent once more, because its target had moved, may arrive after later ones.
         if signal.aimed != Some(at) {
             return Ok(());
         }
@@ -130,7 +130,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Signals without an end that were sent before `before`.
+    /// Signals without a result that were sent before `before`.
     pub(super) fn open(&self, before: u64) -> impl Iterator<Item = (SignalNo, &Signal)> {
         self.signals.iter().enumerate().filter(move |(_, signal)| {
             signal.delivered.is_none()

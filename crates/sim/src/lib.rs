@@ -1,12 +1,11 @@
 //! Whole meshes in virtual time, in one thread, from one seed.
 //!
-//! Owns: simulated machines, links, clients and clocks around real [`Core`](hubmesh_core::Core)s, the
-//! checks of what a mesh promises, scripts of known troubles, random histories, and the figures that
-//! `mesh-sim` prints. Every byte between two cores goes through the real codec. The daemon and this package know
-//! nothing of each other.
+//! Owns: simulated machines, links, clients and clocks around real [`Core`](hubmesh_core::Core)s, the checks of a
+//! mesh's promises, scripts of known problems, random histories, and the figures that `mesh-sim` prints. Every byte
+//! between two cores goes through the real codec. The daemon and this package know nothing of each other.
 //!
-//! Invariants: the same seed gives the same trace; nothing here looks at a clock or draws from anything but
-//! the world's [`Rng`](hubmesh_core::rng::Rng); a check never changes the world.
+//! Invariants: the same seed gives the same trace; nothing here reads a clock or draws random numbers except from the
+//! world's [`Rng`](hubmesh_core::rng::Rng); a check never changes the world.
 //!
 //! Callers: `tests/simulation.rs`, and `bin/mesh-sim`.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]

@@ -1,7 +1,7 @@
 //! Connections between machines: two pipes, each reliable and in order, with latency, jitter and a bandwidth.
 //!
-//! A pipe is what a TCP connection looks like from above: what is written arrives once, in order, or never.
-//! While its way is blocked it stalls; it takes no more than a window of bytes that have not arrived.
+//! A pipe behaves like a TCP connection: written data arrives once, in order, or never. While its path is blocked it
+//! stalls; it accepts at most a window of bytes that have not arrived.
 
 use std::collections::VecDeque;
 
@@ -10,16 +10,16 @@ use bytes::Bytes;
 use super::ids::{Boot, ConnNo};
 use hubmesh_core::ids::LinkId;
 
-/// What one end is.
+/// The state of one end.
 #[derive(Debug)]
 pub(super) struct End {
     pub(super) owner: Boot,
-    /// The core's number for it, once its handshake is done and until it is closed.
+    /// The core's number for it, from the end of its handshake until it is closed.
     pub(super) link: Option<LinkId>,
     /// The socket is gone at this end.
     pub(super) closed: bool,
-    /// It was closed in good order: what still arrives is read and dropped, so that the last words that were
-    /// sent are not lost to a reset.
+    /// It was closed in order: data that still arrives is read and dropped, so that the last messages of this end are
+    /// not lost to a reset.
     pub(super) lingers: bool,
 }
 
@@ -30,7 +30,7 @@ impl End {
     }
 }
 
-/// What travels.
+/// An item in a pipe.
 #[derive(Debug)]
 pub(super) enum InFlight {
     Message(Bytes),
@@ -60,21 +60,21 @@ pub(super) fn websocket_header(length: usize) -> usize {
 /// One direction of a connection.
 #[derive(Debug)]
 pub(super) struct Pipe {
-    /// One way, in microseconds.
+    /// The one-way latency, in microseconds.
     pub(super) latency: u64,
-    /// Bytes per second; none is no limit.
+    /// Bytes per second; `None` is no limit.
     pub(super) bandwidth: Option<u64>,
-    /// Data messages that the data path has handed over and that are not on their way yet.
+    /// Data messages that the data path has handed over and that are not in the pipe yet.
     pub(super) data_queue: VecDeque<Bytes>,
-    /// Until when it gathers control messages.
+    /// Until when it collects control messages.
     pub(super) gathers_until: u64,
-    /// Its end wants to know when it has gathered.
+    /// Its end has to be told when the collecting is over.
     pub(super) waits: bool,
     transit: VecDeque<(u64, InFlight)>,
     in_flight: usize,
     free_at: u64,
     last_arrival: u64,
-    /// The connection is gone: what its end writes before it notices is lost, and so is what was under way.
+    /// The connection is gone: data that its end writes before it notices is lost, and so is data under way.
     cut: bool,
 }
 
@@ -99,7 +99,7 @@ impl Pipe {
         self.in_flight < window
     }
 
-    /// Sends an item; gives the time when it arrives.
+    /// Sends an item; returns the time when it arrives.
     pub(super) fn send(&mut self, now: u64, jitter: u64, item: InFlight) -> u64 {
         let size = item.size();
         let sending = self
@@ -116,7 +116,7 @@ impl Pipe {
         arrival
     }
 
-    /// The next item, if it is at the end by `now`.
+    /// The next item, if it has arrived by `now`.
     pub(super) fn arrived(&mut self, now: u64) -> Option<InFlight> {
         if self.transit.front()?.0 > now {
             return None;
@@ -126,7 +126,7 @@ impl Pipe {
         Some(item)
     }
 
-    /// How many items are at the end already, kept there by a stall.
+    /// How many items have arrived but are held by a stall.
     pub(super) fn kept(&self, now: u64) -> usize {
         self.transit.iter().take_while(|(at, _)| *at <= now).count()
     }
@@ -149,7 +149,7 @@ impl Pipe {
 #[derive(Debug)]
 pub(super) struct Conn {
     pub(super) ends: [End; 2],
-    /// `pipes[side]` carries what the end of that side writes.
+    /// `pipes[side]` carries the data that the end of that side writes.
     pub(super) pipes: [Pipe; 2],
     pub(super) dial_number: u64,
 }
@@ -179,15 +179,15 @@ impl Conn {
     }
 }
 
-/// The connections of a world, by number. Every message asks for one several times, so that it has to cost
-/// nothing: numbers count up and are never used twice, which makes a list enough.
+/// The connections of a world, by number. Every message looks one up several times, so that must cost nothing: numbers
+/// count up and are never used twice, so a list is enough.
 #[derive(Debug, Default)]
 pub(super) struct Conns {
     places: Vec<Option<Box<Conn>>>,
 }
 
 impl Conns {
-    /// Takes a connection in, and gives it the next number.
+    /// Adds a connection, and gives it the next number.
     pub(super) fn add(&mut self, conn: Conn) -> ConnNo {
         self.places.push(Some(Box::new(conn)));
         self.places.len() as ConnNo - 1

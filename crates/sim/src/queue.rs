@@ -1,4 +1,4 @@
-//! What is still to happen, in the order of time and, within one instant, of scheduling.
+//! Future events, in the order of time and, within one instant, of scheduling.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -9,12 +9,12 @@ use super::ids::{Boot, ConnNo, Side};
 use hubmesh_core::api::DialTarget;
 use hubmesh_core::ids::{ClaimNo, DialId};
 
-/// Something that happens.
+/// An event.
 #[derive(Debug)]
 pub(super) enum Event {
     /// A core's timer.
     Timer(Boot),
-    /// The next item of a pipe is at its end.
+    /// The next item of a pipe arrives.
     Arrive { conn: ConnNo, from: Side },
     /// An end learns that its connection is gone.
     Lost { conn: ConnNo, side: Side },
@@ -24,18 +24,18 @@ pub(super) enum Event {
         dial: DialId,
         target: DialTarget,
     },
-    /// The handshake of a dial is done at its dialler.
+    /// The handshake of a dial is complete at its dialler.
     HandshakeDone { conn: ConnNo, dial: DialId },
-    /// A dial that no hub will answer has been waited for long enough.
+    /// The wait for a dial without an answer is over.
     DialFailed { by: Boot, dial: DialId },
-    /// A client answers, or has not answered, a sign-of-life probe.
+    /// A client answers a probe, or has not answered it.
     Probed {
         host: Boot,
         claim: ClaimNo,
         token: u64,
         alive: bool,
     },
-    /// A link has waited long enough for more to write.
+    /// The time in which a link collects more messages to write is over.
     Gathered { conn: ConnNo, side: Side },
     /// Bytes that no hub wrote arrive at the end of a pipe.
     Garbage {
@@ -86,7 +86,7 @@ impl Queue {
         self.heap.push(Reverse(Scheduled { at, order, event }));
     }
 
-    /// The next event that is due by `until`, and when it was.
+    /// The next event that is due by `until`, and its time.
     pub(super) fn pop_until(&mut self, until: u64) -> Option<(u64, Event)> {
         if self.heap.peek()?.0.at > until {
             return None;

@@ -1,7 +1,7 @@
-//! Known troubles, each a script: what happens, and what must be true after it.
+//! Known problems, each a script: the events, and the conditions that must hold after them.
 //!
-//! A script returns the world that it played in; `settle` has checked it. What a script finds on its own is
-//! an `Err` with a sentence.
+//! A script returns its world; `settle` has checked it. A fault that the script itself finds is an `Err` with a
+//! sentence.
 
 mod bans;
 mod interest;
@@ -24,13 +24,13 @@ use super::world::{HostNo, Newcomer, World, WorldConfig};
 use hubmesh_core::mutants::Mutants;
 use hubmesh_core::rng::Rng;
 
-/// What a script ends with.
+/// The result of a script.
 pub type Ended = Result<World, String>;
 
-/// A script, under its name. It is given the faults to put into every core.
+/// A script, under its name. It is given the mutants to switch on in every core.
 pub type Script = (&'static str, fn(Mutants) -> Ended);
 
-/// Those that end within a quarter of a second each.
+/// The scripts that end within a quarter of a second each.
 pub const QUICK: &[Script] = &[
     (
         "a link that one end alone believes in carries nothing",
@@ -277,7 +277,7 @@ pub const QUICK: &[Script] = &[
     ),
 ];
 
-/// Those that take seconds each: known faults are sought by all else first.
+/// The scripts that take seconds each: mutants are first tested with everything else.
 pub const SLOW: &[Script] = &[
     (
         "a crash in the middle of a snapshot leaves no half of a set",
@@ -290,7 +290,7 @@ pub const SLOW: &[Script] = &[
     ("a chain of two hundred hubs agrees", large::long_chain),
 ];
 
-/// Those that take too long for every run of the tests.
+/// The scripts that take too long for every run of the tests.
 pub const LARGE: &[Script] = &[
     ("two hundred hubs start at once", large::cold_start),
     (

@@ -1,7 +1,7 @@
-//! Clients: what each wanted, what became of it, and what it was told of others.
+//! Clients: their requests, the results, and the notices that they were sent.
 //!
-//! A session is one connection of a client to one hub. Its roster is what a real client would have after the events so
-//! far; telling it of a join twice, or of a leave of an unknown peer, is noted as a fault.
+//! A session is one connection of a client to one hub. Its roster is the one that a real client would have after the
+//! events so far. A second join of a known peer, or a leave of an unknown one, is noted as a fault.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use hubmesh_core::ids::{ClaimNo, NetworkKey, PeerId};
 /// One connection of a client. Never used twice in a world.
 pub type SessionNo = usize;
 
-/// Where a session stands.
+/// The state of a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Status {
     /// It has asked to join.
@@ -38,26 +38,26 @@ pub struct Session {
     pub network: NetworkKey,
     /// Its id.
     pub peer: PeerId,
-    /// What it shows.
+    /// The data that it shows.
     pub data: Option<Bytes>,
-    /// Where it stands.
+    /// Its state.
     pub status: Status,
     /// It answers probes.
     pub alive: bool,
     /// Reachable, but not shown.
     pub quiet: bool,
-    /// Whom it knows.
+    /// The peers that it knows.
     pub roster: BTreeMap<PeerId, Option<Bytes>>,
-    /// What it has been handed and not read; none if it reads at once.
+    /// The signals in its mailbox that it has not read; `None` if it reads at once.
     pub(super) unread: Option<Vec<Unread>>,
-    /// How many joins, updates and leaves it was told of after its first roster.
+    /// The number of joins, updates and leaves that it was told of after its first roster.
     pub told: u64,
-    /// The same for leaves alone.
+    /// The number of leaves among these.
     pub leaves: u64,
 }
 
 impl Session {
-    /// Takes an event in; a fault is described.
+    /// Handles a notice; returns a fault, if there is one.
     pub(super) fn tell(&mut self, event: &PeerEvent) -> Result<(), String> {
         if let PeerEvent::Hosts { peer, .. } = event {
             let is_there = *peer == self.peer || self.roster.contains_key(peer);

@@ -1,19 +1,18 @@
-//! Histories with a rogue hub: one that holds the mesh token and says what it likes.
+//! Random histories with a rogue hub: a hub that has the mesh token and breaks the rules.
 //!
-//! An honest mesh forms, a rogue links to it and says arbitrary frames for a while, first in calm and then among the
-//! troubles of ordinary histories; then it is gone, and peace must set in. What must hold meanwhile depends on what the
-//! rogue does not shrink from, because nothing between hubs is signed:
+//! An honest mesh forms. A rogue links to it and sends arbitrary frames for a while, first in calm and then during the
+//! events of ordinary histories. Then it is gone, and there must be peace. Which invariants must hold meanwhile depends
+//! on the limits of the rogue's attacks, because nothing between hubs is signed:
 //!
-//! - **Always**: nothing that the rogue says ends a hub, stops time, or makes a hub keep more than its bounds
-//!   (`bounds`).
-//! - **A stranger** is linked to one honest hub and says whatever it likes, also in others' names, or is linked to many and
-//!   speaks for itself and for hubs that it made up; and it tells of no later incarnations of honest hubs. Then what holds
-//!   at every instant of any history holds among honest hubs, and in calm: no honest session ends, no honest client loses
-//!   sight of another, no link between honest hubs goes, nobody's incarnation changes, and signals between honest clients
-//!   whose way does not lead through the rogue arrive within `ARRIVES`.
-//! - **An impostor** does all of that and more: it links in others' names, tells of incarnations that they do not have,
-//!   changes what passes through it. While it is there, the mesh may suffer. Once it is gone, and the hubs that it drove
-//!   away are back, everything holds again; a hub about whose claims it lied lives on from its next start.
+//! - **Always**: no frame of the rogue ends a hub, stops time, or makes a hub keep more than its bounds (`bounds`).
+//! - **A stranger** is linked to one honest hub and sends anything, also in others' names, or is linked to many and speaks
+//!   for itself and for made-up hubs; it announces no later incarnations of honest hubs. Then the invariants of every instant
+//!   hold among honest hubs. In calm, no honest session ends, no honest client loses sight of another, no link between
+//!   honest hubs closes, no incarnation changes, and signals between honest clients on a path without the rogue arrive
+//!   within `ARRIVES`.
+//! - **An impostor** does all of that and more: it links in others' names, announces incarnations that they do not have,
+//!   and changes frames that it forwards. While it is there, the mesh may suffer. Once it is gone, and the hubs that it
+//!   made leave are back, all invariants hold again; if it lied about a hub's claims, that ends with the hub's next start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -28,11 +27,11 @@ use hubmesh_core::directory::ClaimQuota;
 use hubmesh_core::ids::{HubId, Incarnation, PeerId, mix};
 use hubmesh_core::mutants::Mutants;
 
-/// In calm a signal between honest clients takes no longer.
+/// The longest time for a signal between honest clients in calm.
 const ARRIVES: Duration = Duration::from_secs(2);
 /// How long the honest mesh may take to form.
 const FORMS: Duration = Duration::from_secs(60);
-/// The longest that a hub which the rogue drove away may be gone for.
+/// The longest time for which a rogue can keep a hub out of the mesh.
 const AWAY: Duration = Duration::from_secs(40 * 60);
 
 /// Plays the history with a rogue of this seed.

@@ -1,8 +1,7 @@
-//! The world: machines, the network between them, clients, and the loop that lets time pass.
+//! The world: machines, the network between them, clients, and the loop in which time passes.
 //!
-//! A script calls what an operator, a client or fate would do ([`World::kill`], [`World::join`],
-//! [`World::cut`]) and lets time pass with [`World::run_for`]. Whatever breaks a promise is kept in
-//! [`World::faults`]; nothing panics over it.
+//! A script calls the acts of operators, clients or fate ([`World::kill`], [`World::join`], [`World::cut`]) and lets
+//! time pass with [`World::run_for`]. Each broken promise is kept in [`World::faults`]; nothing panics over it.
 
 mod bans;
 mod clients;
@@ -43,29 +42,29 @@ use watch::Watch;
 /// The Unix time at which worlds begin, in milliseconds.
 const EPOCH_MS: u64 = 1_800_000_000_000;
 
-/// What a world is made of.
+/// The parameters of a world.
 #[derive(Clone, Debug)]
 pub struct WorldConfig {
-    /// What all chance comes from.
+    /// The seed of all random numbers.
     pub seed: u64,
-    /// One way between two machines, in microseconds; drawn once per pair.
+    /// The one-way latency between two machines, in microseconds; drawn once per pair.
     pub latency: Range<u64>,
-    /// The most that a message is late, in microseconds.
+    /// The most by which a message is late, in microseconds.
     pub jitter: u64,
-    /// Bytes per second of a pipe; none is no limit.
+    /// Bytes per second of a pipe; `None` is no limit.
     pub bandwidth: Option<u64>,
-    /// Bytes that a pipe takes before any has arrived.
+    /// Bytes that a pipe accepts before any has arrived.
     pub window: usize,
     /// How long a link that has just written waits for more control messages to write, in microseconds: a busy
     /// hub writes what has gathered meanwhile, one at rest at once.
     pub gather: u64,
-    /// What every core starts from; identity, seed and addresses are filled in per machine.
+    /// The configuration of every core; identity, seed and addresses are set per machine.
     pub core: CoreConfig,
-    /// Check what must hold at every instant, after every input.
+    /// Check the invariants of every instant, after every input.
     pub watch: bool,
-    /// The faults to put into every core.
+    /// The mutants to switch on in every core.
     pub mutants: Mutants,
-    /// Print what happens.
+    /// Print the events.
     pub verbose: bool,
 }
 
@@ -91,23 +90,23 @@ impl WorldConfig {
 pub struct Host {
     /// The hub's id.
     pub id: HubId,
-    /// Where it can be dialled.
+    /// The address at which it can be dialled.
     pub url: Option<String>,
-    /// The machines whose hubs it is told to dial.
+    /// The machines of its bootstrap hubs.
     pub bootstrap: Vec<HostNo>,
-    /// Whether its hub dials what it learns of.
+    /// Whether its hub dials advertised addresses.
     pub auto_connect: bool,
     /// The highest version of the link protocol that its hub speaks. One that is below what records are asked for
     /// from on also does as the hubs of that version did; one below what single networks are taken from on knows of no
     /// interest. Changed while a hub runs, it counts at once.
     pub version: u16,
-    /// Its hub is one of the version after this one: it says what the others do not know.
+    /// Its hub is of the next version: it sends frames that the others do not know.
     pub later: bool,
     /// Its id is random: it draws another when another hub uses it.
     pub random_id: bool,
-    /// How far its wall clock is off, in milliseconds.
+    /// The error of its wall clock, in milliseconds.
     pub skew_ms: i64,
-    /// The machine is on: it refuses what its hub is not there to take.
+    /// The machine is on: it refuses connections while no hub runs on it.
     pub(super) powered: bool,
     pub(super) boots: u32,
     pub(super) running: Option<Running>,
@@ -129,7 +128,7 @@ pub(super) struct Running {
 
 /// A mesh in virtual time.
 pub struct World {
-    /// What it was made of.
+    /// Its parameters.
     pub config: WorldConfig,
     pub(super) now: u64,
     queue: Queue,
@@ -144,7 +143,7 @@ pub struct World {
     faults: Vec<String>,
     alarms: BTreeMap<&'static str, u64>,
     trace: u64,
-    /// When a link last came or went, or something was done from outside.
+    /// When a link last opened or closed, or a script last did something.
     disturbed_at: u64,
     totals: Totals,
     sniffed: Option<Sniffed>,
@@ -201,7 +200,7 @@ impl World {
         world
     }
 
-    /// A world of machines that are linked as `edges` says and no further.
+    /// A world of machines that are linked only by these `edges`.
     pub fn wired(config: WorldConfig, hubs: usize, edges: &[(HostNo, HostNo)]) -> Self {
         let mut world = World::new(config);
         for no in 0..hubs {
@@ -266,7 +265,7 @@ impl World {
         self.now
     }
 
-    /// What was broken so far.
+    /// The broken promises so far.
     pub fn faults(&self) -> &[String] {
         &self.faults
     }
@@ -276,7 +275,7 @@ impl World {
         &self.alarms
     }
 
-    /// A hash of all that happened.
+    /// A hash of all events.
     pub fn trace(&self) -> u64 {
         self.trace
     }
@@ -296,7 +295,7 @@ impl World {
         &self.sessions[no]
     }
 
-    /// How long nothing came from outside and no link came or went.
+    /// The time since the last act of a script and since a link last opened or closed.
     pub fn quiet_for(&self) -> Duration {
         Duration::from_micros(self.now - self.disturbed_at)
     }
@@ -319,7 +318,7 @@ impl World {
         self.disturbed_at = self.now;
     }
 
-    /// Notes something for the person who replays a history.
+    /// Notes a line for the person who repeats a history.
     pub(super) fn log(&self, text: impl FnOnce() -> String) {
         if self.config.verbose {
             println!("{:>12.6}s {}", self.now as f64 / 1e6, text());
@@ -330,7 +329,7 @@ impl World {
         self.trace = mix(self.trace ^ mix(what ^ self.now.rotate_left(20)));
     }
 
-    /// What the clocks of a machine say.
+    /// The readings of a machine's clocks.
     pub(super) fn clocks(&self, no: HostNo) -> Now {
         let wall = (EPOCH_MS + self.now / 1000) as i64 + self.hosts[no].skew_ms;
         Now {

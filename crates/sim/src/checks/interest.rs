@@ -1,5 +1,5 @@
-//! 1, where hubs take single networks: each has of the others the networks that they are in, the members of every
-//! network that it has an interest in, and nothing that no hub needs.
+//! 1, in a narrow mesh: each hub has of the others the lines of their networks, the members of every network of
+//! interest, and nothing that no hub needs.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use hubmesh_core::directory::ClaimView;
 use hubmesh_core::frames::Set;
 use hubmesh_core::ids::{HubId, NetworkKey};
 
-/// What is broken.
+/// The broken invariants.
 pub(super) fn same_networks(world: &World, component: &[HostNo], faults: &mut Vec<String>) {
     let narrow = |no: &&HostNo| world.core(**no).is_some_and(Core::is_narrow);
     let narrow = component.iter().filter(narrow).count();
@@ -38,7 +38,7 @@ pub(super) fn same_networks(world: &World, component: &[HostNo], faults: &mut Ve
     }
 }
 
-/// What one hub has otherwise than its author.
+/// The differences between one hub's copy and its author's set.
 fn differs(no: HostNo, core: &Core, id: &HubId, author: &Core) -> Option<String> {
     let (here, there) = (core.directory().read(), author.directory().read());
     let networks = |lines: Vec<NetworkKey>| lines.into_iter().collect::<BTreeSet<_>>();

@@ -1,4 +1,4 @@
-//! 26 to 28: rooms, worked out once more from the authors' own claims.
+//! 26 to 28: rooms, computed again from the authors' own claims.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use hubmesh_core::ids::{HubId, NetworkKey};
 struct Seen {
     members: Vec<(ClaimView, HubId)>,
     records: Vec<HubId>,
-    /// Records of rooms that no client created: no client said what they have to keep.
+    /// Records of rooms that no client created, so their right content is unknown.
     made_up: usize,
 }
 
@@ -74,7 +74,7 @@ pub(super) fn one_host_each(world: &World, component: &[HostNo], faults: &mut Ve
     }
 }
 
-/// 28: rooms without a member. To be none once their time is over.
+/// 28: rooms without a member. There must be none once their time is over.
 pub fn left_over(world: &World) -> Vec<String> {
     let mut faults = Vec::new();
     for component in super::components(world) {

@@ -1,9 +1,9 @@
-//! What a mesh costs that takes of each hub the networks of interest alone.
+//! The cost of a narrow mesh: hubs exchange only the networks of interest.
 //!
-//! Networks of fifty peers are spread over one to four hubs that follow on each other, as those of a region would. All the
-//! hubs are played, with as many peers as fit; of one hub of the whole plan the directory is then filled with all that it
-//! has to hold, claim by claim and line by line, and weighed: its own peers, those that they share networks with, the
-//! lines of all other hubs, and for neighbours as many sets more as were counted in the mesh that was played.
+//! Networks of fifty peers are spread over one to four consecutive hubs, like those of a region. All the hubs are
+//! simulated, with as many peers as fit. Then the directory of one hub of the whole plan is filled, claim by claim and
+//! line by line, and measured: its own peers, those in networks shared with them, the lines of all other hubs, and for
+//! neighbours as many more sets as were counted in the simulated mesh.
 
 use std::time::Duration;
 
@@ -21,13 +21,13 @@ use hubmesh_core::ids::{
 };
 use hubmesh_core::mutants::Mutants;
 
-/// The most lines that the hubs of the mesh hold together: about 1 GB.
+/// The most lines that the hubs of the mesh have together: about 1 GB.
 const MOST_LINES: usize = 6_000_000;
 const TICK: Duration = Duration::from_micros(200);
-/// The most hubs that a network is spread over.
+/// The most hubs over which a network is spread.
 const SPREAD: usize = 4;
 
-/// On which hubs a network has members, and which of them this one is at.
+/// The hubs at which a network has members, and the index of this one.
 fn place(plan: Plan, no: usize) -> HostNo {
     let network = no / NETWORK;
     let first = mix(network as u64) as usize % plan.hubs;
@@ -89,7 +89,7 @@ fn cold_start(plan: Plan, leg: &mut Leg) -> World {
     world
 }
 
-/// Lets all join; gives how many sets a hub has for its neighbours, for each that it has for itself.
+/// Lets all peers join; returns how many sets a hub has for its neighbours, for each that it has for itself.
 fn population(world: &mut World, plan: Plan, meters: Meters, leg: &mut Leg) -> f64 {
     let (memory, clock) = ((meters.memory)(), (meters.cpu)());
     let _ = world.take_totals();
@@ -103,7 +103,7 @@ fn population(world: &mut World, plan: Plan, meters: Meters, leg: &mut Leg) -> f
             world.run_for(Duration::from_millis(1));
         }
     }
-    // Sizes that were told while networks grew are told again, a bounded number in each round of housekeeping.
+    // Lines that were sent while networks grew are sent again, a bounded number in each round of housekeeping.
     let lines = plan.peers / NETWORK * SPREAD / plan.hubs;
     world.run_for(Duration::from_secs(30 * (2 + lines as u64 / 32)));
     leg.add(
@@ -146,7 +146,7 @@ fn population(world: &mut World, plan: Plan, meters: Meters, leg: &mut Leg) -> f
     transit as f64 / own.max(1) as f64
 }
 
-/// Single joins to networks that their hubs are in, one at a time in a mesh at rest.
+/// Single joins to networks in which their hubs already have members, one at a time in a mesh at rest.
 fn joins(world: &mut World, plan: Plan, leg: &mut Leg) {
     let rounds = 100;
     let (mut times, mut interested) = (Vec::new(), 0);
@@ -202,7 +202,7 @@ fn joins(world: &mut World, plan: Plan, leg: &mut Leg) {
     );
 }
 
-/// Joins to networks that are new to their hubs, and a signal to a peer there at once.
+/// Joins to networks that are new to their hubs, each with an immediate signal to a peer there.
 fn first_joins(world: &mut World, plan: Plan, leg: &mut Leg) {
     let (mut accepted, mut delivered) = (Vec::new(), Vec::new());
     let ways = Ways::of(world);
@@ -307,7 +307,7 @@ fn one_hub(plan: Plan, transit: f64, meters: Meters) -> Leg {
                 continue;
             }
             line(&mut directory, host, numbers[host], &key, members.len());
-            // What is taken for neighbours is spread over all networks alike.
+            // The sets for neighbours are spread over all networks alike.
             if ours {
                 owed += transit;
             }
@@ -358,7 +358,7 @@ fn own(directory: &mut Directory, network: &NetworkKey, members: &[usize]) {
     let _ = directory.take_changes();
 }
 
-/// Takes a set from nothing, as from a neighbour.
+/// Receives a set from the start, as from a neighbour.
 fn fill(directory: &mut Directory, set: &Set, entries: Vec<Entry>) {
     let to = entries.last().map_or(0, |entry| entry.seq);
     directory.begin_set(set, Incarnation { epoch: 0, nonce: 1 });

@@ -1,4 +1,4 @@
-//! What the number of hubs decides: joins and leaves across the mesh, what crosses its links, restarts.
+//! Costs that depend on the number of hubs: joins and leaves across the mesh, traffic of its links, restarts.
 //!
 //! One world of hubs with links of 2 to 82 ms there and back, measured in the order of the functions below;
 //! each leaves the mesh at rest for the next.
@@ -31,7 +31,7 @@ pub(super) fn measure(plan: Plan, meters: Meters) -> Leg {
     let (restarted, killed) = (plan.hubs / 3, plan.hubs / 2);
     restart(&mut world, plan, restarted, meters, &mut leg);
     kill(&mut world, plan, killed, &mut leg);
-    // Their clients went with them.
+    // Their clients were lost with them.
     claims[restarted].clear();
     claims[killed].clear();
     split::measure(&mut world, plan, claims, meters, &mut leg);
@@ -209,7 +209,7 @@ fn restart(world: &mut World, plan: Plan, no: HostNo, meters: Meters, leg: &mut 
     );
 }
 
-/// How long the peers of this machine are shown elsewhere.
+/// How long other hubs show the peers of this machine.
 fn until_hidden(world: &mut World, plan: Plan, no: HostNo) -> f64 {
     let id = world.hosts[no].id;
     let mut others: Vec<HostNo> = (0..plan.hubs).filter(|other| *other != no).collect();

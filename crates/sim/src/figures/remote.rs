@@ -1,7 +1,7 @@
-//! What the number of peers decides: what a remote peer costs in memory, and what it costs to learn all of it again.
+//! Costs that depend on the number of peers: the memory of a remote peer, and the cost of learning all of them again.
 //!
-//! Three hubs next to each other. Two of them share the peers; the third has none of its own, starts when all
-//! are there, and is then restarted: what it holds are remote peers alone.
+//! Three hubs next to each other. Two of them share the peers; the third has none of its own, starts when all are
+//! there, and is then restarted: it has only remote peers.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ fn populate(plan: Plan) -> World {
     world
 }
 
-/// Lets time pass until the third hub knows all; gives the time.
+/// Lets time pass until the third hub knows all peers; returns the time.
 fn learn(world: &mut World) -> Option<Duration> {
     let sets: Vec<_> = (0..LEARNER).filter_map(|no| authored(world, no)).collect();
     until_shown(world, vec![LEARNER], &sets, STEP, LIMIT)

@@ -1,8 +1,7 @@
 //! How the control plane grows with the number of hubs: a cold start, a mesh at rest, a restart, a hub that dies, a
-//! split. No peers but a few that join one at a time.
+//! split. There are no peers except a few that join one at a time.
 //!
-//! Each figure is for all that was said until nothing of the topology was said for five seconds. Called by `mesh-sim
-//! scale`.
+//! Each figure covers all frames until no frame of the topology was sent for five seconds. Called by `mesh-sim scale`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,31 +16,31 @@ use crate::world::{HostNo, Newcomer, World};
 use hubmesh_core::frames::{FOLLOWS_SINCE, PULLS_SINCE};
 use hubmesh_core::ids::HubId;
 
-/// Whom the hubs are told of at the start.
+/// The bootstrap hubs of each hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bootstraps {
-    /// All of the first hub alone.
+    /// For all: only the first hub.
     One,
-    /// Each of the first hub, and of one other: a tree.
+    /// For each: the first hub, and one other: a tree.
     Tree,
 }
 
-/// What is measured.
+/// The size of the measured mesh.
 #[derive(Clone, Copy, Debug)]
 pub struct ScalePlan {
-    /// How many hubs: four at least.
+    /// The number of hubs: at least four.
     pub hubs: usize,
-    /// Whom they are told of.
+    /// Their bootstrap hubs.
     pub bootstraps: Bootstraps,
-    /// All speak the version of the link protocol before this one.
+    /// All use the version of the link protocol before this one.
     pub before: bool,
-    /// What all chance comes from.
+    /// The seed of all random numbers.
     pub seed: u64,
 }
 
-/// Nothing of the topology was said for so long: there is peace.
+/// There is peace when no frame of the topology was sent for this long.
 const STILL: Duration = Duration::from_secs(5);
-/// The longest that peace is waited for.
+/// The longest wait for peace.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long the halves are apart.
 const APART: Duration = Duration::from_secs(60);
@@ -90,7 +89,7 @@ fn world(plan: ScalePlan, version: u16) -> World {
     world
 }
 
-/// What a core counted.
+/// The counters of a core.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Counted {
     records: u64,
@@ -98,7 +97,7 @@ struct Counted {
     runs: u64,
 }
 
-/// What each boot of a machine's hub counted: a hub that starts again counts from nothing.
+/// The counters of each boot of a machine's hub: a hub that starts again counts from zero.
 #[derive(Clone, Default, PartialEq, Eq)]
 struct Counts(BTreeMap<(HostNo, u32), Counted>);
 
@@ -117,7 +116,7 @@ impl Counts {
         Counts(counted.collect())
     }
 
-    /// What those that run now counted since then, together.
+    /// The counters since then, of all running hubs together.
     fn since(&self, before: &Counts) -> Counted {
         let mut all = Counted::default();
         for (boot, now) in &self.0 {
@@ -145,7 +144,7 @@ fn is_whole(world: &World) -> bool {
     live.iter().all(|no| reached(no) == Some(live.len()))
 }
 
-/// When all reached all, and when the last word was said, since this began.
+/// Since this began: when all hubs reached all, and when the last frame was sent.
 struct Peace {
     whole: Option<Duration>,
     still: Option<Duration>,
@@ -180,7 +179,7 @@ fn make_peace(world: &mut World) -> Peace {
     }
 }
 
-/// The costs of what happens between two moments.
+/// The cost of the events between two moments.
 struct Costs {
     cpu: Duration,
     before: Counts,
@@ -195,7 +194,7 @@ impl Costs {
         }
     }
 
-    /// `most` are the targets: records that come in, and kilobytes of what is said of them, per hub.
+    /// `most` are the targets: received records, and kilobytes of frames about records, per hub.
     fn end(self, world: &mut World, most: (Option<f64>, Option<f64>), leg: &mut Leg) {
         let counted = Counts::of(world).since(&self.before);
         let totals = world.take_totals();
@@ -251,7 +250,7 @@ fn cold_start(world: &mut World, plan: ScalePlan, meters: Meters, leg: &mut Leg)
     leg.add("... links per hub", Ways::of(world).degree(), "");
 }
 
-/// Joins to a network that every hub has a member of: a hub of a large mesh hears of no other.
+/// Joins to a network in which every hub has a member: other hubs of a large mesh are not told of a join.
 fn joins(world: &mut World, plan: ScalePlan, leg: &mut Leg) {
     let network = person(0).network;
     let member = |no: usize| Newcomer {
@@ -328,7 +327,7 @@ fn reaches(world: &World, no: HostNo, hub: HubId) -> bool {
     core.is_some_and(|core| core.topology().is_reachable(hub))
 }
 
-/// Halves that cannot reach each other for a minute, each with a newcomer that the other has not heard of.
+/// Two halves that cannot reach each other for a minute, each with a newcomer that the other half does not know.
 fn split(world: &mut World, plan: ScalePlan, meters: Meters, leg: &mut Leg) {
     let half = plan.hubs / 2;
     let sides: [Vec<HostNo>; 2] = [(0..half).collect(), (half..plan.hubs).collect()];

@@ -1,4 +1,4 @@
-//! A mesh split in two for a minute while both sides change, and how it becomes one again.
+//! A mesh split in two for a minute while both sides change, and joined again.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub(super) fn measure(
     heal(world, plan, half, meters, leg);
 }
 
-/// Half of the changes are leaves, as long as there are peers that can leave; the others are joins.
+/// Half of the changes are leaves, as long as there are peers to leave; the others are joins.
 fn change(
     world: &mut World,
     side: &[HostNo],

@@ -1,13 +1,13 @@
-//! The best that any mesh could do over the links that stand: the shortest ways by latency alone.
+//! The best result that any mesh could have over the open links: the shortest paths by latency alone.
 //!
-//! Worked out from the connections, not from what the hubs believe. Called by the other figures.
+//! Computed from the connections, not from the routes of the hubs. Called by the other figures.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::world::{HostNo, World};
 
-/// The open links of a world, with the time that each takes one way.
+/// The open links of a world, with the one-way latency of each.
 pub(super) struct Ways {
     links: Vec<Vec<(HostNo, u64)>>,
 }
@@ -29,7 +29,7 @@ impl Ways {
         ends as f64 / self.links.len().max(1) as f64
     }
 
-    /// How many links there are.
+    /// The number of links.
     pub(super) fn count(&self) -> usize {
         self.links.iter().map(Vec::len).sum::<usize>() / 2
     }

@@ -1,4 +1,4 @@
-//! The people of a history.
+//! The people of a history: clients with an id and a network.
 
 use bytes::Bytes;
 
@@ -6,7 +6,7 @@ use crate::world::{Newcomer, World};
 use hubmesh_core::api::RoomAsk;
 use hubmesh_core::ids::mix;
 
-/// The same person, who wants to be in a room: creating it is as frequent as entering it.
+/// The same person in a room: creating the room is as frequent as entering it.
 pub(super) fn in_a_room(no: usize, who: Newcomer) -> Newcomer {
     let ask = match no % 2 {
         0 => RoomAsk::Create(Bytes::from(format!("room of {no}"))),
@@ -21,7 +21,7 @@ pub(super) fn in_a_room(no: usize, who: Newcomer) -> Newcomer {
     }
 }
 
-/// Some ids are shared by two people, so that clients clone each other.
+/// Two people share some ids, so that there are cloned clients.
 pub(super) fn person(no: usize, interest: bool, world: &mut World) -> Newcomer {
     let network = match (world.rng.below(3), interest) {
         (0, false) => "games",

@@ -19,7 +19,7 @@ fn know(world: &World, hubs: &[HostNo], bans: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// How many claims hold bans, as one hub sees it.
+/// The number of claims that hold bans, in one hub's directory.
 fn held(world: &World, at: HostNo) -> usize {
     let core = world.core(at);
     core.map_or(0, |core| {
@@ -31,7 +31,7 @@ fn held(world: &World, at: HostNo) -> usize {
     })
 }
 
-/// A ban outlives each hub that held it, and is there on one that comes later.
+/// A ban outlives each hub that held it, and is known to a hub that starts later.
 pub(super) fn outlives_its_hub(mutants: Mutants) -> Ended {
     let mut world = settle(mesh(mutants, 81, 4), secs(15))?;
     people(&mut world);
@@ -52,7 +52,7 @@ pub(super) fn outlives_its_hub(mutants: Mutants) -> Ended {
     settle(world, secs(75))
 }
 
-/// A lifted ban does not come back from a part of the mesh that was away, whoever holds it there.
+/// A lifted ban does not come back from a part of the mesh that was away, whichever hub there holds it.
 pub(super) fn stays_lifted(mutants: Mutants) -> Ended {
     let mut world = settle(mesh(mutants, 82, 4), secs(15))?;
     for number in [1, 2] {
@@ -80,7 +80,7 @@ pub(super) fn stays_lifted(mutants: Mutants) -> Ended {
     settle(world, secs(75))
 }
 
-/// Every hub goes by the bans of all where hubs take of each other what they need alone.
+/// In a narrow mesh every hub still obeys the bans of all.
 pub(super) fn in_a_narrow_mesh(mutants: Mutants) -> Ended {
     let mut config = checked(mutants, 83);
     config.core.interest.full_hubs = 1;
@@ -103,7 +103,7 @@ pub(super) fn in_a_narrow_mesh(mutants: Mutants) -> Ended {
     settle(world, secs(75))
 }
 
-/// A ban is over by the clock of each hub, and nobody keeps anything of it then.
+/// A ban ends by the clock of each hub, and no hub keeps any of it then.
 pub(super) fn is_over(mutants: Mutants) -> Ended {
     let mut world = settle(mesh(mutants, 84, 3), secs(15))?;
     world.place_ban(1, 1, 20);

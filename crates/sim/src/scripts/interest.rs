@@ -1,4 +1,4 @@
-//! Hubs that take of each other the networks alone that are of interest.
+//! Narrow meshes: hubs exchange only the networks of interest.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use hubmesh_core::policy::Waiting;
 
 const STEP: Duration = Duration::from_millis(10);
 
-/// In a mesh of more hubs than this they take single networks.
+/// A mesh of more hubs than this is narrow.
 fn config(mutants: Mutants, seed: u64, full_hubs: usize) -> WorldConfig {
     let mut config = checked(mutants, seed);
     config.core.interest.full_hubs = full_hubs;
@@ -37,7 +37,7 @@ fn is_narrow(world: &World, no: HostNo) -> bool {
     world.core(no).is_some_and(Core::is_narrow)
 }
 
-/// How many claims of one hub in a network another one has.
+/// The number of claims of one hub in a network, in another hub's directory.
 fn claims(world: &mut World, at: HostNo, of: HostNo, network: &str) -> usize {
     let hub = world.host(of).id;
     let core = world.core(at);
@@ -165,7 +165,7 @@ pub(super) fn waiting_signal(mutants: Mutants) -> Ended {
     config.core.policies.of_mut(Dialect::PeerJs).waiting = Waiting::Together(secs(12));
     let mut world = World::wired(config, 3, &chain(3));
     world.run_for(secs(3));
-    // What clients of realms leave behind is for their target all the same.
+    // Signals that clients of realms leave behind are still delivered to their target.
     let realm = NetworkKey::new(Dialect::PeerJs, "realm").map_err(|_| "no realm".to_owned())?;
     let of_realm = |name: &str| Newcomer {
         network: realm.clone(),
@@ -245,7 +245,7 @@ pub(super) fn tardy_hub(mutants: Mutants) -> Ended {
     settle(world, secs(75))
 }
 
-/// A rogue that says that it is in a network of interest, and was followed there; with the incarnation that it says it in.
+/// A rogue that says that it has members in a network of interest, so that hubs subscribe to it; with its incarnation.
 fn listed(mutants: Mutants, seed: u64) -> (World, HostNo, Incarnation) {
     let (mut world, rogue) = beset(config(mutants, seed, 1), 2, &[0]);
     let incarnation = world.core(rogue).map_or(life(1), Core::incarnation);
@@ -256,7 +256,7 @@ fn listed(mutants: Mutants, seed: u64) -> (World, HostNo, Incarnation) {
     (world, rogue, incarnation)
 }
 
-/// One claim, in place of all that was before.
+/// A delta with one claim, which replaces everything before.
 fn delta(
     world: &mut World,
     rogue: HostNo,
@@ -317,7 +317,8 @@ pub(super) fn whole_set_behind(mutants: Mutants) -> Ended {
         0,
         [ControlFrame::Changes(Scope::Of(key("club")), part)],
     );
-    // A hub that knows of no interest: all take everything again, and of the rogue there is less than was known.
+    // With a hub that knows of no interest, all exchange whole sets again, and of the rogue there is less than was
+    // known.
     let old = world.add_host(true, vec![0]);
     world.host(old).version = PULLS_SINCE;
     world.boot(old);

@@ -1,4 +1,4 @@
-//! Meshes of many hubs: what must hold at every instant is not looked at, only what they come to.
+//! Meshes of many hubs: the invariants of every instant are not checked, only the final state.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) fn long_chain(mutants: Mutants) -> Ended {
     settle(world, secs(60))
 }
 
-/// The first hub, which takes a few dozen of them, and one other.
+/// The first hub, which accepts a few dozen links, and one other.
 fn first_and_another(no: HostNo) -> Vec<HostNo> {
     vec![no / 2, 0]
 }
@@ -38,9 +38,9 @@ pub(super) fn cold_start_around_one(mutants: Mutants) -> Ended {
     start_at_once(unwatched(mutants, 32), 200, |_| vec![0])
 }
 
-/// All hubs but the first are told of those that `bootstrap` names for their number.
+/// The bootstrap hubs of all hubs but the first are those that `bootstrap` returns for their number.
 fn start_at_once(config: WorldConfig, hubs: usize, bootstrap: fn(HostNo) -> Vec<HostNo>) -> Ended {
-    // Busy links gather as the daemon's do: a message for each record would cost three times as much.
+    // Busy links collect messages like the daemon's: a message for each record would cost three times as much.
     let gather = 2_000;
     let mut world = World::new(WorldConfig { gather, ..config });
     for no in 0..hubs {
@@ -82,7 +82,7 @@ pub(super) fn halves_of_a_thousand(mutants: Mutants) -> Ended {
     ensure(met, "the halves did not find each other")?;
     world.run_for(secs(2));
     let mut faults = checks::quiet_faults(&world);
-    // Links go on coming and going for a while, and records with them.
+    // For a while links open and close, and records are sent.
     faults.retain(|fault| fault.starts_with("1:") || fault.starts_with("17:"));
     faults.truncate(10);
     ensure(

@@ -1,4 +1,4 @@
-//! Hubs of the version after this one, over hubs of this one.
+//! Hubs of the next version, with hubs of this version between them.
 
 use bytes::Bytes;
 
@@ -26,14 +26,14 @@ fn network() -> NetworkKey {
     who(0).network
 }
 
-/// How many items of another hub are known at one.
+/// The number of items of another hub, at one hub.
 fn items(world: &World, at: HostNo, of: HostNo) -> usize {
     let known =
         |at: &hubmesh_core::Core| at.directory().read().unknown_of(&world.hosts[of].id).len();
     world.core(at).map_or(0, known)
 }
 
-/// Two later hubs reach each other over one that does not know what they say.
+/// Two later hubs exchange messages over a hub that does not know them.
 pub(super) fn over_a_hub_of_this_version(mutants: Mutants) -> Ended {
     let mut world = line(mutants, 71, &[true, false, true])?;
     let began = world.now();
@@ -51,7 +51,7 @@ pub(super) fn over_a_hub_of_this_version(mutants: Mutants) -> Ended {
     settle(world, secs(15))
 }
 
-/// What its destination does not know ends at once, and holds up nothing that follows.
+/// A message that its destination does not know ends at once, and delays nothing after it.
 pub(super) fn refused_at_once(mutants: Mutants) -> Ended {
     let mut world = line(mutants, 72, &[true, false])?;
     let began = world.now();
@@ -63,8 +63,8 @@ pub(super) fn refused_at_once(mutants: Mutants) -> Ended {
     settle(world, secs(15))
 }
 
-/// Items are kept and passed on by hubs that do not know them, also to hubs that come later, until they are gone; no
-/// hub makes any while a hub is in reach that would keep them from others.
+/// Hubs that do not know items keep and forward them, also to hubs that start later, until the items are gone. No hub
+/// makes any while a hub is in reach that would not forward them.
 pub(super) fn items_over_a_hub_of_this_version(mutants: Mutants) -> Ended {
     let mut world = line(mutants, 73, &[true, false, true])?;
     for item in 0..3 {
@@ -77,7 +77,7 @@ pub(super) fn items_over_a_hub_of_this_version(mutants: Mutants) -> Ended {
         let known = items(&world, at, 0);
         ensure(known == 2, format!("host {at} knows {known} items of 2"))?;
     }
-    // One that comes later is told all, and one that was away for a moment what it missed.
+    // A hub that starts later is sent all items, and one that was away for a moment the items that it missed.
     world.restart(2, 0);
     world.cut(0, 1);
     world.say_item(0, &network(), 0, None);

@@ -1,4 +1,4 @@
-//! How hubs meet: newcomers at a full hub, hubs out of reach, records that a lost link left behind, and hubs of two
+//! How hubs meet: newcomers at a full hub, unreachable hubs, records that a lost link left behind, and hubs of two
 //! versions in one mesh.
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::world::{HostNo, World, WorldConfig};
 use hubmesh_core::frames::{FOLLOWS_SINCE, PULLS_SINCE};
 use hubmesh_core::mutants::Mutants;
 
-/// As if so few hubs were many.
+/// So few hubs behave as in a large mesh.
 fn tight(mutants: Mutants, seed: u64) -> WorldConfig {
     let mut config = checked(mutants, seed);
     config.core.dial.full_mesh_up_to = 3;
@@ -109,7 +109,7 @@ pub(super) fn records_left_behind(mutants: Mutants) -> Ended {
     let mut config = checked(mutants, 36);
     config.latency = 5_000..5_001;
     config.jitter = 0;
-    // They are to find each other while the link that was lost still counts.
+    // They have to find each other while the lost link still counts.
     config.core.dial.backoff_most = Duration::from_millis(500);
     config.core.dial.answer_within = Duration::from_millis(500);
     // Two chains, 0-1-2 and 3-4-5, that can be linked by 2-3 and by 1-4.
@@ -122,7 +122,7 @@ pub(super) fn records_left_behind(mutants: Mutants) -> Ended {
     world.restart(0, 0);
     world.restart(5, 0);
     world.run_for(secs(8));
-    // First 2 and 3 find each other; what they have to tell is held up as soon as ways lead over their link.
+    // First 2 and 3 find each other; their messages are held up as soon as there are paths over their link.
     world.unblock(2, 3);
     world.unblock(3, 2);
     let found = world.run_until_true(Duration::from_millis(1), secs(60), |world| {
@@ -163,7 +163,7 @@ pub(super) fn two_versions(mutants: Mutants) -> Ended {
     (0..12).for_each(|no| world.boot(no));
     people(&mut world);
     let mut world = settle(world, secs(75))?;
-    // All of the old are replaced, one by one, and then the first goes back.
+    // All old hubs are replaced, one by one, and then the first goes back to the old version.
     for no in [1, 3, 5, 7, 9, 11, 0] {
         let version = if no == 0 {
             PULLS_SINCE - 1

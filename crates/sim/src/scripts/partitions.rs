@@ -1,4 +1,4 @@
-//! Parts of a mesh that live on apart, and what it takes until they are one again.
+//! Parts of a mesh that are split and joined again.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Hubs and clients that crash, restart, or are there twice.
+//! Hubs and clients that crash, restart, or exist twice.
 
 use std::time::Duration;
 
@@ -41,12 +41,12 @@ pub(super) fn restart_with_another_clock(mutants: Mutants) -> Ended {
     let mut world = settle(mesh(mutants, 5, 4), secs(15))?;
     people(&mut world);
     for skew_ms in [-3_600_000, 3_600_000, 0] {
-        // Past the window in which an id may change hands only so often.
+        // After the window in which an id may change hands only a few times.
         world.run_for(secs(31));
         world.restart(1, skew_ms);
         world.join(1, &who(1));
         world.run_for(secs(3));
-        // The client of the hub with the odd clock moves on, and must win there.
+        // The client of the hub with the wrong clock moves, and must win at its new hub.
         let moved = world.join(2, &who(1));
         world.run_for(secs(4));
         ensure(

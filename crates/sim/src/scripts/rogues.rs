@@ -1,4 +1,4 @@
-//! A rogue hub that does one thing: what random histories with one seldom come to, or need hours for.
+//! A rogue hub with one kind of attack: random histories rarely make it, or need hours for it.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn besieged(mutants: Mutants, seed: u64, honest: usize, max_hubs: usize) -> (Wor
     beset(config, honest, &[0])
 }
 
-/// The same, made of this, with a rogue that is linked to these.
+/// An honest mesh of this configuration, with a rogue that is linked to these hubs.
 pub(super) fn beset(config: WorldConfig, honest: usize, linked: &[HostNo]) -> (World, HostNo) {
     let mut world = World::new(config);
     for no in 0..honest {
@@ -140,7 +140,7 @@ pub(super) fn forgotten_life(mutants: Mutants) -> Ended {
     settle(world, secs(75))
 }
 
-/// Hubs of the rogue's making that ways lead to, as many as there is space for.
+/// Made-up hubs with a path to them, as many as there is space for.
 fn fill(world: &mut World, rogue: HostNo, made_up: u64) {
     let me = world.host(rogue).id;
     let first = world.host(0).id;
@@ -156,7 +156,7 @@ fn fill(world: &mut World, rogue: HostNo, made_up: u64) {
     world.run_for(secs(2));
 }
 
-/// However many hubs a rogue makes up, an honest newcomer finds the others, and is found by them.
+/// However many hubs a rogue makes up, an honest newcomer finds the others, and they find it.
 pub(super) fn crowd_of_nobodies(mutants: Mutants) -> Ended {
     let (mut world, rogue) = besieged(mutants, 43, 3, 40);
     let here = world.join(1, &who(1));
@@ -183,7 +183,7 @@ pub(super) fn crowd_of_nobodies(mutants: Mutants) -> Ended {
     settle(world, secs(75))
 }
 
-/// Hubs that the crowd kept out are asked for when it is gone.
+/// Hubs that the made-up ones kept out are asked for when those are gone.
 pub(super) fn room_after_the_crowd(mutants: Mutants) -> Ended {
     let mut config = checked(mutants, 44);
     config.core.topology.max_hubs = 12;
@@ -211,7 +211,7 @@ pub(super) fn room_after_the_crowd(mutants: Mutants) -> Ended {
     settle(world, secs(75))
 }
 
-/// More hubs that nothing leads to than there is space for, some told to one hub and some to another.
+/// More made-up hubs without a path than there is space for, some announced to one hub and some to another.
 pub(super) fn nobodies(mutants: Mutants) -> Ended {
     let mut config = checked(mutants, 45);
     config.core.topology.max_hubs = 20;
@@ -237,11 +237,11 @@ pub(super) fn nobodies(mutants: Mutants) -> Ended {
     settle(world, secs(75))
 }
 
-/// A hub with a random id draws another when a rogue drives it away, and no client notices.
+/// A hub with a random id draws another when a rogue makes it leave the mesh, and no client notices.
 pub(super) fn new_id(mutants: Mutants) -> Ended {
     let (mut world, rogue) = besieged(mutants, 46, 3, 64);
     world.host(0).random_id = true;
-    // It is left to the others to dial it.
+    // The others have to dial it.
     world.host(0).auto_connect = false;
     world.restart(0, 0);
     world.run_for(secs(20));
@@ -334,7 +334,7 @@ pub(super) fn kept_aside(mutants: Mutants) -> Ended {
     settle(world, secs(75))
 }
 
-/// A signal between hubs, as a rogue may write it.
+/// A signal between hubs, as a rogue can write it.
 fn forged(world: &mut World, from: (HubId, Incarnation), to: HostNo, seq: u64) -> SignalFrame {
     SignalFrame {
         head: FrameHead {
@@ -352,14 +352,14 @@ fn forged(world: &mut World, from: (HubId, Incarnation), to: HostNo, seq: u64) -
     }
 }
 
-/// What a rogue says in the name of hub 1 does not keep signals of that hub's peers from hub 0 for good.
+/// The forged signals of a rogue in the name of hub 1 do not keep signals of that hub's peers from hub 0 for ever.
 fn after_forgery(
     mutants: Mutants,
     seed: u64,
     forge: impl Fn(&mut World, (HubId, Incarnation)) -> SignalFrame,
 ) -> Ended {
     let mut config = checked(mutants, seed);
-    // No way through the rogue is as short as the link between the two.
+    // No path through the rogue is as short as the link between the two.
     config.latency = 5_000..5_001;
     let (mut world, rogue) = beset(config, 2, &[0, 1]);
     let (_, from) = (world.join(0, &who(0)), world.join(1, &who(1)));
@@ -397,7 +397,8 @@ pub(super) fn number_far_ahead(mutants: Mutants) -> Ended {
     })
 }
 
-/// A rogue says that it has what hub 0 never sent. Hubs that hub 0 has nothing under way to hear from it all the same.
+/// A rogue acknowledges signals that hub 0 never sent. Hubs to which hub 0 has nothing under way still get its later
+/// signals.
 pub(super) fn numbers_skipped(mutants: Mutants) -> Ended {
     let mut config = checked(mutants, 53);
     config.core.exchange.send_windows = 1;

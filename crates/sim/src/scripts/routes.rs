@@ -1,6 +1,6 @@
-//! Ways that change: while links come and go, signals and claims keep moving, and in order.
+//! Routes that change: while links open and close, signals and claims arrive, and in order.
 //!
-//! Every link takes 5 ms, so that the shortest way is known in advance and there is always something on it.
+//! Every link takes 5 ms, so that the shortest path is known in advance and there is always something on it.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::world::{HostNo, World, WorldConfig};
 use hubmesh_core::exchange::counted;
 use hubmesh_core::mutants::Mutants;
 
-/// The links' latency is five of these.
+/// A link's latency is five of these.
 const STEP: Duration = Duration::from_millis(1);
 
 fn steady(mutants: Mutants, seed: u64) -> WorldConfig {
@@ -19,7 +19,7 @@ fn steady(mutants: Mutants, seed: u64) -> WorldConfig {
     config
 }
 
-/// Three hubs, linked as `edges` say but for the last of them, whose ends cannot reach each other yet.
+/// Three hubs, linked by all `edges` except the last, whose ends cannot reach each other yet.
 fn triangle_without_a_side(config: WorldConfig, edges: &[(HostNo, HostNo)]) -> World {
     let mut world = World::wired(config, 3, edges);
     let apart = edges.last().copied().unwrap_or_default();
@@ -101,8 +101,8 @@ pub(super) fn way_back(mutants: Mutants) -> Ended {
     stream_through_a_cut(world, counted::NO_WAY_ON)
 }
 
-/// A client of hub 0 sends a signal per millisecond to one of hub 2, and the link of hubs 1 and 2 is cut meanwhile.
-/// All of them arrive, and what the exchanges are to have counted has happened.
+/// A client of hub 0 sends a signal per millisecond to one of hub 2, and the link of hubs 1 and 2 is cut meanwhile. All
+/// of them arrive, and the exchanges have the expected counters.
 fn stream_through_a_cut(mut world: World, expected: &str) -> Ended {
     let sessions = people(&mut world);
     world.run_for(secs(1));

@@ -1,4 +1,4 @@
-//! What operators do with bans.
+//! Operators place and lift bans.
 
 use bytes::Bytes;
 
@@ -6,7 +6,7 @@ use super::{HostNo, World};
 use hubmesh_core::api::{Ban, BanId};
 
 impl World {
-    /// An operator bans somebody at a hub that runs, for as long as it says. False if there is no place.
+    /// An operator places a ban at a running hub, for this time. False if there is no space.
     pub fn place_ban(&mut self, no: HostNo, number: u8, seconds: u64) -> bool {
         self.disturb();
         self.mark(14 << 56 | no as u64);
@@ -23,7 +23,7 @@ impl World {
         placed
     }
 
-    /// An operator lifts a ban at a hub that runs. False if it knows of none.
+    /// An operator lifts a ban at a running hub. False if it knows of none.
     pub fn lift_ban(&mut self, no: HostNo, number: u8) -> bool {
         self.disturb();
         self.mark(15 << 56 | no as u64);

@@ -1,4 +1,4 @@
-//! What clients do.
+//! Clients join, send and leave.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -12,20 +12,20 @@ use hubmesh_core::exchange::{Resolve, Sent};
 use hubmesh_core::ids::{ClaimNo, Dialect, LeaveReason, NetworkKey, PeerId};
 use hubmesh_core::reach::AddressGroup;
 
-/// What a client joins with.
+/// The parameters of a client's join.
 #[derive(Clone, Debug)]
 pub struct Newcomer {
     /// The network.
     pub network: NetworkKey,
     /// The id.
     pub peer: PeerId,
-    /// What it shows.
+    /// The data that it shows.
     pub data: Option<Bytes>,
-    /// What proves that it is the same party; may be empty.
+    /// The proof that it is the same party; may be empty.
     pub proof: Bytes,
     /// Reachable, but not shown.
     pub quiet: bool,
-    /// What it wants of its room, in a network that is one.
+    /// Its request about its room, in a network that is one.
     pub room: Option<RoomAsk>,
 }
 
@@ -94,14 +94,14 @@ impl World {
         session_no
     }
 
-    /// A client that no session watches: it hears nothing, and only its claim exists.
+    /// A client without a session: it receives nothing, and only its claim exists.
     pub fn join_unwatched(&mut self, no: HostNo, who: &Newcomer) -> ClaimNo {
         let claim = self.ask_unwatched(no, who);
         self.settle(no);
         claim
     }
 
-    /// Clients that no session watches, all in one step of their hub.
+    /// Clients without sessions, all in one step of their hub.
     pub fn join_many_unwatched(
         &mut self,
         no: HostNo,
@@ -121,7 +121,7 @@ impl World {
         claim
     }
 
-    /// Unwatched clients leave, all in one step of their hub.
+    /// Clients without sessions leave, all in one step of their hub.
     pub fn leave_many_unwatched(&mut self, no: HostNo, claims: &[ClaimNo]) {
         let now = self.clocks(no);
         if let Some(running) = self.hosts[no].running.as_mut() {
@@ -133,7 +133,7 @@ impl World {
         self.settle(no);
     }
 
-    /// An unwatched client leaves.
+    /// A client without a session leaves.
     pub fn leave_unwatched(&mut self, no: HostNo, claim: ClaimNo) {
         if let Some(running) = self.hosts[no].running.as_mut() {
             running.unwatched -= 1;
@@ -179,7 +179,7 @@ impl World {
         }
     }
 
-    /// The hub that a session is at, if both are still there.
+    /// The hub of a session, if both still exist.
     pub fn hub_of(&self, session: SessionNo) -> Option<HostNo> {
         let session = &self.sessions[session];
         let open = matches!(session.status, Status::Asking | Status::Live);
@@ -200,12 +200,13 @@ impl World {
         self.give_back(no, session_no);
     }
 
-    /// A client reads no signals from now on. It is to leave by itself: what it has not read is lost with its hub.
+    /// A client reads no signals from now on. It has to leave by itself: the signals that it has not read are lost with
+    /// its hub.
     pub fn stop_reading(&mut self, session_no: SessionNo) {
         self.sessions[session_no].unread = Some(Vec::new());
     }
 
-    /// The senders of what a client has not read are told.
+    /// Tells the senders of the signals that a client has not read.
     fn give_back(&mut self, no: HostNo, session_no: SessionNo) {
         let Some(unread) = self.sessions[session_no].unread.take() else {
             return;
@@ -218,7 +219,7 @@ impl World {
         self.settle(no);
     }
 
-    /// A client shows something else.
+    /// A client shows other data.
     pub fn update(&mut self, session_no: SessionNo, data: Option<Bytes>) {
         let Some(no) = self.hub_of(session_no) else {
             return;
@@ -235,12 +236,12 @@ impl World {
         self.settle(no);
     }
 
-    /// A client's machine is gone, and its hub has not noticed.
+    /// A client's machine has failed, and its hub has not noticed.
     pub fn go_silent(&mut self, session_no: SessionNo) {
         self.sessions[session_no].alive = false;
     }
 
-    /// A live client sends a signal to a peer of its network. Gives its number in the order of sending.
+    /// A live client sends a signal to a peer of its network. Returns its number in the order of sending.
     pub fn signal(&mut self, session_no: SessionNo, target: &PeerId, wait: bool) -> Option<usize> {
         let live = self.sessions[session_no].status == Status::Live;
         let no = self.hub_of(session_no).filter(|_| live)?;
@@ -273,7 +274,7 @@ impl World {
                 payload,
                 wait,
             };
-            // As the data path does it.
+            // As on the data path.
             let known = found.filter(|_| exchange.waiting() == 0);
             let result = exchange.send(at, &*directory, signal, from_seq, known);
             (result, found)
@@ -334,7 +335,7 @@ impl World {
         self.bury(session_no, status);
     }
 
-    /// No client is left at this session that could be told anything.
+    /// The client of this session is gone and cannot be told.
     pub(super) fn bury(&mut self, session_no: SessionNo, status: Status) {
         self.sessions[session_no].status = status;
         let own = self

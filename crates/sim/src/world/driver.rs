@@ -1,4 +1,4 @@
-//! What a daemon's driver does: carries a core's outputs out, feeds it, keeps its timer.
+//! The simulated driver of a core: carries its outputs out, gives it inputs, keeps its timer.
 
 use bytes::{Bytes, BytesMut};
 
@@ -18,7 +18,7 @@ const MAX_MESSAGE: usize = 16 * 1024;
 const MAX_SPINS: u32 = 10_000;
 
 impl World {
-    /// Carries out all that a core wants, and lets the checks look.
+    /// Carries out all outputs of a core, and runs the checks.
     pub(crate) fn settle(&mut self, no: HostNo) {
         loop {
             let Some(running) = self.hosts[no].running.as_mut() else {
@@ -92,7 +92,7 @@ impl World {
         self.settle(boot.host);
     }
 
-    /// A core whose timer is due again at once, for ever, would stop time.
+    /// A core whose timer is always due again at once would stop time.
     fn count_spin(&mut self, no: HostNo) {
         if self.spins.0 != self.now {
             self.spins = (self.now, 0);
@@ -120,7 +120,7 @@ impl World {
             Output::Notify { network, to, event } => self.on_notify(no, &network, &to, &event),
             Output::Alarm { label, text } => self.on_alarm(no, label, &text),
             Output::BackInMesh => self.mark(3 << 56 | no as u64),
-            // Looked at when the mesh is quiet.
+            // Checked when the mesh is quiet.
             Output::Bans => {}
             Output::LeftMesh => self.on_left(no),
         }
@@ -149,7 +149,7 @@ impl World {
         }
     }
 
-    /// Carries one effect of the exchange out; false if there is none.
+    /// Carries out one effect of the exchange; false if there is none.
     fn next_effect(&mut self, no: HostNo) -> bool {
         let now = self.clocks(no);
         let Some(running) = self.hosts[no].running.as_mut() else {
@@ -170,7 +170,7 @@ impl World {
                 };
                 exchange.lock().settle(result);
             }
-            // Clients of the simulator publish nothing.
+            // Clients of the simulator do not publish.
             Effect::Publish(_) | Effect::Unpublished(_) => {}
             Effect::HubMessage { payload, .. } if self.take_later(no, &payload) => {}
             Effect::HubMessageFailed { token, .. } if self.fail_later(token) => {}
@@ -232,7 +232,7 @@ impl World {
         }
     }
 
-    /// Sends what a link has to send, as far as its pipe takes it.
+    /// Sends the frames of a link, as far as its pipe accepts them.
     pub(super) fn pump(&mut self, no: HostNo, link: LinkId, conn_no: ConnNo, side: Side) {
         let mut wrote = false;
         while let Some(message) = self.next_message(no, link, conn_no, side) {
@@ -294,7 +294,7 @@ impl World {
         }
     }
 
-    /// A message came by a link.
+    /// A message arrived on a link.
     pub(super) fn receive(&mut self, no: HostNo, link: LinkId, message: &Bytes) {
         self.mark(stable_hash(message) ^ (no as u64) << 48);
         if self.rogue_hears(no, link, message) {

@@ -1,4 +1,4 @@
-//! What fate does: crashes, restarts, cuts, stalls, partitions.
+//! Acts of fate: crashes, restarts, cuts, stalls, partitions.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::sessions::Status;
 use hubmesh_core::ids::mix;
 
 impl World {
-    /// One way between two machines, in microseconds.
+    /// The one-way latency between two machines, in microseconds.
     pub(crate) fn latency(&self, a: HostNo, b: HostNo) -> u64 {
         let range = &self.config.latency;
         let pair = mix(((a.min(b) as u64) << 32 | a.max(b) as u64) ^ mix(self.config.seed));
@@ -84,7 +84,7 @@ impl World {
         self.end(no, true);
     }
 
-    /// The process ends and another starts at once, its wall clock off by this much.
+    /// The process ends and another starts at once, with this error of its wall clock.
     pub fn restart(&mut self, no: HostNo, skew_ms: i64) {
         self.kill(no);
         self.hosts[no].skew_ms = skew_ms;
@@ -103,7 +103,7 @@ impl World {
             .collect()
     }
 
-    /// Whether an open link stands between the two.
+    /// Whether there is an open link between the two.
     pub fn linked(&self, a: HostNo, b: HostNo) -> bool {
         self.conns_between(a, b)
             .into_iter()
@@ -152,7 +152,7 @@ impl World {
         }
     }
 
-    /// What `from` sends to `to` is held up; their dials fail.
+    /// Data from `from` to `to` is held up; their dials fail.
     pub fn block(&mut self, from: HostNo, to: HostNo) {
         self.disturb();
         self.mark(8 << 56 | (from as u64) << 16 | to as u64);
@@ -160,7 +160,7 @@ impl World {
         self.blocked.insert((from, to));
     }
 
-    /// What was held up arrives.
+    /// Data that was held up arrives.
     pub fn unblock(&mut self, from: HostNo, to: HostNo) {
         if !self.blocked.remove(&(from, to)) {
             return;
@@ -171,7 +171,7 @@ impl World {
         self.release(&BTreeSet::from([(from, to)]));
     }
 
-    /// What was held up between these arrives, pair by pair.
+    /// Data that was held up between these arrives, pair by pair.
     fn release(&mut self, freed: &BTreeSet<(HostNo, HostNo)>) {
         let mut arrivals = Vec::new();
         for (conn_no, conn) in self.conns.iter() {
@@ -189,7 +189,7 @@ impl World {
         }
     }
 
-    /// Nothing passes between hubs of different groups; hubs of no group keep everything.
+    /// No data passes between hubs of different groups; hubs of no group have no limits.
     pub fn partition(&mut self, groups: &[&[HostNo]]) {
         for (at, group) in groups.iter().enumerate() {
             let others = groups[at + 1..].iter().flat_map(|group| group.iter());
@@ -200,7 +200,7 @@ impl World {
         }
     }
 
-    /// Everything passes again.
+    /// All data passes again.
     pub fn heal(&mut self) {
         let freed = std::mem::take(&mut self.blocked);
         if !freed.is_empty() {
@@ -221,7 +221,7 @@ impl World {
         }
     }
 
-    /// Bytes that the hub `from` never wrote arrive at `to` by each of their links.
+    /// Bytes that the hub `from` never wrote arrive at `to` on each of their links.
     pub fn inject(&mut self, from: HostNo, to: HostNo, bytes: &Bytes) {
         for conn in self.conns_between(from, to) {
             let dialler = self.conns.get(conn).map(|conn| conn.ends[0].owner.host);

@@ -1,7 +1,7 @@
-//! Hubs of the version after this one: they say what the others do not know, and it has to get through.
+//! Hubs of the next version: they send frames that the others do not know, and these have to arrive.
 //!
-//! A later hub runs the same core, which passes for one of the next wire level. It sends messages in a variant of signals
-//! that only its like understands, and has items beside its claims. Owns what became of each such message.
+//! A later hub runs the same core, which says that it has the next wire level. It sends messages in a variant of
+//! signals that only later hubs understand, and has items beside its claims. Owns the result of each such message.
 
 use bytes::Bytes;
 
@@ -14,17 +14,17 @@ use hubmesh_core::ids::{HubId, Moment, NetworkKey};
 const VARIANT: u8 = 2;
 /// The kind of their changes.
 const KIND: u8 = 2;
-/// What their messages begin with: no message of this version does.
+/// The first bytes of their messages: no message of this version begins with them.
 const MARK: &[u8] = b"\xfflater";
-/// Their messages are known by numbers from here on; contests count theirs from 0.
+/// The lowest number of their messages; contests count theirs from 0.
 const TOKENS: u64 = 1 << 62;
 
-/// A message, and what became of it.
+/// A message, and its result.
 #[derive(Debug)]
 struct Message {
     by: Boot,
     to: HubId,
-    /// Whether the hub that it is for knew its variant when it was sent.
+    /// Whether the destination knew its variant when it was sent.
     understood: bool,
     sent_at: u64,
     delivered: bool,
@@ -41,8 +41,8 @@ impl World {
         self.hosts[no].later
     }
 
-    /// A later hub sends another one a message, in a variant that only later hubs know. Unless it is `careless`, it looks
-    /// first whether that one does. False if it sends none.
+    /// A later hub sends a message to another, in a variant that only later hubs know. Unless it is `careless`, it
+    /// first checks whether the other knows it. False if it sends none.
     pub fn send_later(&mut self, no: HostNo, to: HostNo, careless: bool) -> bool {
         let (Some(by), Some(core)) = (self.boot_of(no), self.core(no)) else {
             return false;
@@ -71,8 +71,8 @@ impl World {
         true
     }
 
-    /// A later hub says something of one of its items; nothing of it any more without a `body`. It does not while a hub is
-    /// in reach that would keep it from others.
+    /// A later hub sends a change of one of its items; without a `body` the item is gone. It does not while a hub is in
+    /// reach that would not forward it.
     pub fn say_item(
         &mut self,
         no: HostNo,
@@ -103,7 +103,7 @@ impl World {
         true
     }
 
-    /// A message of another hub came. False if it is one that all know.
+    /// A message of another hub arrived. False if its variant is known to all.
     pub(super) fn take_later(&mut self, no: HostNo, payload: &[u8]) -> bool {
         let Some(number) = payload.strip_prefix(MARK) else {
             return false;
@@ -133,7 +133,7 @@ impl World {
         true
     }
 
-    /// A message was not delivered, or may not have been. False if it is one that all know.
+    /// A message was not delivered, or may not have been. False if its variant is known to all.
     pub(super) fn fail_later(&mut self, token: u64) -> bool {
         let Some(number) = token.checked_sub(TOKENS) else {
             return false;
@@ -145,7 +145,7 @@ impl World {
         true
     }
 
-    /// 14: messages that were sent before this moment and have come to no end, although their hubs live.
+    /// 14: messages that were sent before this moment and have no result, although their hubs live.
     pub(crate) fn open_later(&self, before: u64) -> Vec<String> {
         let messages = self.later.0.iter().enumerate();
         let open = messages.filter(|(_, message)| {
@@ -157,8 +157,8 @@ impl World {
         open.map(tell).collect()
     }
 
-    /// Messages that were sent from this moment on and have not come to the end that is due to them: those that are
-    /// understood arrive, and the senders of others are told.
+    /// Messages that were sent from this moment on and do not have the right result: those that are understood must
+    /// arrive, and the senders of others must be told.
     pub(crate) fn unheard_later(&self, from: u64) -> Vec<String> {
         let messages = self.later.0.iter().enumerate();
         let recent = messages.filter(|(_, message)| message.sent_at >= from);

@@ -1,4 +1,4 @@
-//! Connections: dialling, handshakes, what arrives, and how they end.
+//! Connections: dials, handshakes, arriving data, and their end.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use hubmesh_core::frames::ControlFrame;
 use hubmesh_core::ids::{DialId, Incarnation, LinkId};
 use hubmesh_core::wire;
 
-/// How long a dial without an answer is waited for.
+/// The longest wait for the answer to a dial.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Trips that a dial takes until the dialled hub has it: TCP, upgrade, hello and proof.
 const HANDSHAKE_TRIPS: u64 = 5;
@@ -178,7 +178,7 @@ impl World {
         let version = self.hosts[me.host]
             .version
             .min(self.hosts[other.host].version);
-        // The incarnation that it told in the handshake. A hub that ended since is found out by the first message.
+        // The incarnation that it had in the handshake. If its hub has ended since, the first message shows it.
         let nobody = Incarnation { epoch: 0, nonce: 0 };
         let incarnation = self.lives_told.get(&other).copied().unwrap_or(nobody);
         let (hub, incarnation) = self
@@ -229,7 +229,7 @@ impl World {
         self.settle(by.host);
     }
 
-    /// The core closes a link: its reason goes out after what was handed over, then the end of the stream.
+    /// The core closes a link: its reason is sent after the frames in the queue, then the end of the stream.
     pub(super) fn close(&mut self, no: HostNo, link: LinkId, bye: Bye) {
         self.mark(5 << 56 | no as u64);
         self.disturb();

@@ -1,9 +1,9 @@
-//! A rogue hub: one that holds the mesh token and does with it what it likes.
+//! A rogue hub: one that has the mesh token and breaks the rules.
 //!
-//! It runs a real core, so that it knows what a hub of the mesh knows, and links to others as one. What that core says
-//! goes through [`World::rogue_says`], which may hold it back or change it; on top it says what
-//! [`forging`] makes up, by these links and by *raw* ones, which it opens under any name and whose rules it does not
-//! keep. Every message is well-formed: what is no frame at all is for the script of random bytes and the fuzzers.
+//! It runs a real core, so that it knows what a hub of the mesh knows, and links to others as one. The frames of that
+//! core go through [`World::rogue_says`], which may hold them back or change them. It also sends frames that
+//! [`forging`] makes up, on these links and on *raw* ones, which it opens under any name and whose rules it breaks.
+//! Every message is well formed: malformed ones are tested by the script of random bytes and by the fuzzers.
 
 mod forging;
 
@@ -19,25 +19,25 @@ use hubmesh_core::frames::{ControlFrame, DataFrame};
 use hubmesh_core::ids::{HubId, Incarnation, LinkId, PeerId, mix};
 use hubmesh_core::wire::{self, Decoder, Encoder};
 
-/// Numbers of raw links, which the rogue's core knows nothing of, begin here.
+/// Numbers of raw links, of which the rogue's core knows nothing, begin here.
 const RAW: u64 = 1 << 40;
-/// How many data frames of others it keeps to say again.
+/// How many data frames of others it keeps to send again.
 const REMEMBERED: usize = 32;
-/// Payloads that a rogue makes up begin with a number from here on, so that no honest signal has it.
+/// Made-up payloads of a rogue begin with a number from here on, so that no honest signal has it.
 pub(super) const MADE_UP: u64 = u64::MAX << 16;
 
-/// What a rogue does not shrink from. Without any of these it speaks for itself and for hubs that it made up.
+/// The kinds of lies of a rogue. Without any of these it speaks only for itself and for hubs that it made up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Manners {
-    /// It writes others' names over claims and signals.
+    /// It writes others' names into claims and signals.
     pub in_names: bool,
-    /// It tells of incarnations that honest hubs do not have, and links in their names.
+    /// It announces incarnations that honest hubs do not have, and links in their names.
     pub impostor: bool,
-    /// It changes what passes through it, and claims the ids of honest peers.
+    /// It changes frames that it forwards, and claims the ids of honest peers.
     pub thief: bool,
 }
 
-/// What a rogue says: a frame of either class.
+/// A frame of a rogue, of either class.
 #[derive(Clone, PartialEq, Debug)]
 pub enum AnyFrame {
     /// Of the control plane.
@@ -58,25 +58,25 @@ impl From<DataFrame> for AnyFrame {
     }
 }
 
-/// What a machine needs to be a rogue's.
+/// The state of a rogue's machine.
 #[derive(Default)]
 pub(super) struct Rogue {
     pub(super) manners: Manners,
-    /// Per connection, what its own core says is read with, and what it says is written with.
+    /// Per connection, the decoder and the encoder for the frames of its own core.
     tongues: BTreeMap<ConnNo, (Decoder, Encoder)>,
-    /// What it hears by raw links is read with.
+    /// The decoders of its raw links.
     ears: BTreeMap<ConnNo, Decoder>,
     /// Whether it answers pings on a raw link.
     answers: BTreeSet<ConnNo>,
     /// The hub that it claims to be on a raw link.
     faces: BTreeMap<ConnNo, (HubId, Incarnation)>,
-    /// Data frames that passed.
+    /// Data frames that it forwarded.
     passed: VecDeque<DataFrame>,
     forger: forging::Forger,
 }
 
 impl World {
-    /// The machine is a rogue's from now on.
+    /// The machine runs a rogue from now on.
     pub fn make_rogue(&mut self, no: HostNo, manners: Manners) {
         let rogue = Rogue {
             manners,
@@ -85,12 +85,12 @@ impl World {
         self.rogues.insert(no, rogue);
     }
 
-    /// Whether the machine is a rogue's.
+    /// Whether the machine runs a rogue.
     pub fn is_rogue(&self, no: HostNo) -> bool {
         self.rogues.contains_key(&no)
     }
 
-    /// Whether an honest machine goes by this id.
+    /// Whether an honest machine uses this id.
     pub(crate) fn is_honest_id(&self, hub: &HubId) -> bool {
         let hosts = self.hosts.iter().enumerate();
         hosts
@@ -98,17 +98,17 @@ impl World {
             .any(|(no, _)| !self.is_rogue(no))
     }
 
-    /// Whether this is the name of one of a rogue's peers.
+    /// Whether this is the id of one of a rogue's peers.
     pub(crate) fn is_made_up(peer: &PeerId) -> bool {
         matches!(peer, PeerId::Text(text) if text.starts_with("rogue-"))
     }
 
-    /// What the other end of a raw link is told of this end.
+    /// The identity of this end that the other end of a raw link is given.
     pub(super) fn face(&self, host: HostNo, conn: ConnNo) -> Option<(HubId, Incarnation)> {
         self.rogues.get(&host)?.faces.get(&conn).copied()
     }
 
-    /// A rogue opens a link that its core knows nothing of, under any name.
+    /// A rogue opens a link of which its core knows nothing, under any name.
     pub fn open_raw_link(&mut self, no: HostNo, to: HostNo) {
         let heard = self.heard(no, to);
         let Some(rogue) = self.rogues.get_mut(&no) else {
@@ -119,7 +119,7 @@ impl World {
         self.open_raw_link_as(no, to, face, answers);
     }
 
-    /// The same under this name; pings may be left unanswered.
+    /// Opens a raw link under this name; pings may be left unanswered.
     pub fn open_raw_link_as(
         &mut self,
         no: HostNo,
@@ -155,7 +155,7 @@ impl World {
         self.link_up(conn, 1, None);
     }
 
-    /// Takes a message for a rogue. True if its core is not to see it.
+    /// A message for a rogue. True if its core must not get it.
     pub(super) fn rogue_hears(&mut self, no: HostNo, link: LinkId, message: &Bytes) -> bool {
         let Some(rogue) = self.rogues.get_mut(&no) else {
             return false;
@@ -167,7 +167,7 @@ impl World {
                     rogue.passed.pop_front();
                 }
             }
-            // What it was to pass on it may lose.
+            // It may lose frames that it should forward.
             return link.0 >= RAW || self.rng.below(8) == 0;
         }
         let Some(conn) = link.0.checked_sub(RAW) else {
@@ -189,7 +189,7 @@ impl World {
         true
     }
 
-    /// What becomes of a message that a core has for a link: a rogue's may be held back, or changed.
+    /// A message from a core to a link: a rogue's may be held back, or changed.
     pub(super) fn rogue_says(&mut self, no: HostNo, conn: ConnNo, message: Bytes) -> Option<Bytes> {
         let Some(rogue) = self.rogues.get_mut(&no) else {
             return Some(message);
@@ -216,7 +216,7 @@ impl World {
         (!out.is_empty()).then(|| out.freeze())
     }
 
-    /// A rogue says something of its own making by one of its links.
+    /// A rogue sends a made-up frame on one of its links.
     pub fn rogue_speaks(&mut self, no: HostNo) {
         let Some(running) = self.hosts[no].running.as_ref() else {
             return;
@@ -239,7 +239,7 @@ impl World {
         self.rogue_tells(no, *conn, *side, &frames);
     }
 
-    /// A rogue says just this to another machine's hub, by the first link between them.
+    /// A rogue sends exactly this to another machine's hub, on the first link between them.
     pub fn rogue_sends<F: Into<AnyFrame>>(
         &mut self,
         no: HostNo,
@@ -275,7 +275,7 @@ impl World {
         }
     }
 
-    /// What a rogue knows when it speaks to a hub.
+    /// The knowledge of a rogue when it sends to a hub.
     fn heard(&self, no: HostNo, to: HostNo) -> forging::Heard {
         let honest: BTreeSet<HubId> = (0..self.hosts.len())
             .filter(|no| !self.is_rogue(*no))
@@ -303,7 +303,7 @@ impl World {
                 heard.claims.push((record.hub, claim));
             }
         }
-        // Directories are read in no order that means anything.
+        // Directories are read in no meaningful order.
         heard.claims.sort_by_key(|(hub, claim)| (*hub, claim.claim));
         heard
     }

@@ -1,4 +1,4 @@
-//! What clients hear from their hubs.
+//! The messages that clients get from their hubs.
 
 use std::time::Duration;
 
@@ -167,7 +167,7 @@ impl World {
         true
     }
 
-    /// A signal of a rogue's making was delivered. It may speak as its own peers.
+    /// A forged signal of a rogue was delivered. It may send as its own peers.
     fn on_made_up(&mut self, no: HostNo, delivery: &Delivery) {
         let honest = !World::is_made_up(&delivery.from);
         if honest && !self.rogues.values().any(|rogue| rogue.manners.impostor) {

@@ -1,4 +1,4 @@
-//! What crosses the links, counted, and looked into where a check asks for it.
+//! Counts the traffic of links, and decodes it for checks that need that.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use hubmesh_core::frames::{ControlFrame, DataFrame, SignalFrame};
 use hubmesh_core::ids::{HubId, Incarnation, LinkId};
 use hubmesh_core::wire::{self, Decoder};
 
-/// Messages and bytes, WebSocket headers included, since the world began or was last asked.
+/// Messages and bytes, WebSocket headers included, since the world began or since the last call.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
     /// Control messages.
@@ -22,19 +22,19 @@ pub struct Totals {
     pub data_messages: u64,
     /// Their bytes.
     pub data_bytes: u64,
-    /// What of it were deltas and link records, without headers.
+    /// The deltas and link records among it, without headers.
     pub sent: SentFrames,
-    /// Events that clients were to be told.
+    /// Notices to clients.
     pub notified: u64,
     /// Control bytes sent, per machine.
     pub by_host: BTreeMap<HostNo, u64>,
     /// Links that cores closed, by reason.
     pub closed: BTreeMap<&'static str, u64>,
-    /// What the exchanges counted.
+    /// The counters of the exchanges.
     pub counted: BTreeMap<&'static str, u64>,
 }
 
-/// What was seen while a check looked.
+/// The observations of a check.
 #[derive(Default)]
 pub struct Sniffed {
     decoders: BTreeMap<(HostNo, u32, LinkId), Decoder>,
@@ -42,18 +42,18 @@ pub struct Sniffed {
     pub changes: BTreeMap<(HubId, Incarnation, u64), u32>,
     /// Bytes of control messages by the kind of their first frame.
     pub bytes: BTreeMap<&'static str, u64>,
-    /// How often each machine sent a signal, or sent it on, by its source, destination and number.
+    /// How often each machine sent or forwarded a signal, by its source, destination and number.
     pub paths: BTreeMap<(HubId, HubId, u64), Path>,
 }
 
-/// The hubs that sent a signal on. Its source may send it again while an earlier one of it is still on its way.
+/// The hubs that forwarded a signal. Its source may send it again while an earlier copy is still on its way.
 pub struct Path {
     source: HostNo,
     sent: BTreeMap<HostNo, u32>,
 }
 
 impl Path {
-    /// A machine that sent the signal on more often than its source sent it: it passed there twice.
+    /// A machine that forwarded the signal more often than its source sent it: it passed there twice.
     pub fn passed_twice(&self) -> Option<HostNo> {
         let begun = self.sent.get(&self.source)?;
         let more = self.sent.iter().find(|(_, sent)| *sent > begun);
@@ -74,7 +74,7 @@ fn key(signal: &SignalFrame) -> (HubId, HubId, u64) {
     (signal.head.source, signal.head.dest, signal.seq)
 }
 
-/// The signal in a frame, also if the hub that passes it on has not read it.
+/// The signal in a frame, even if the hub that forwards it has not decoded it.
 fn signal_in(frame: DataFrame) -> Option<SignalFrame> {
     let frame = match frame {
         DataFrame::Raw(frame) => wire::read_data(frame).ok()?,
@@ -100,25 +100,25 @@ impl World {
         }
     }
 
-    /// What crossed the links since this was last called.
+    /// The traffic of the links since the last call.
     pub fn take_totals(&mut self) -> Totals {
         std::mem::take(&mut self.totals)
     }
 
-    /// What crosses the links in this time from now.
+    /// The traffic of the links in this time from now.
     pub fn take_totals_over(&mut self, span: std::time::Duration) -> Totals {
         self.totals = Totals::default();
         self.run_for(span);
         self.take_totals()
     }
 
-    /// Starts to look into what crosses the links. To be called before the first link is made, for messages
-    /// are read in their order from the start of a link.
+    /// Starts to decode the traffic of the links. To be called before the first link is made, because messages have to
+    /// be decoded in order from the start of a link.
     pub fn start_sniffing(&mut self) {
         self.sniffed = Some(Sniffed::default());
     }
 
-    /// What was seen since the last call.
+    /// The observations since the last call.
     pub fn take_sniffed(&mut self) -> Sniffed {
         let Some(sniffed) = self.sniffed.as_mut() else {
             return Sniffed::default();
@@ -160,8 +160,8 @@ impl World {
         }
     }
 
-    /// Data frames are about to be handled. A rogue may say one signal several times in a message, and all are
-    /// handled before the first is sent on.
+    /// Data frames are about to be handled. A rogue may put one signal into a message several times, and all are
+    /// handled before the first is forwarded.
     pub(super) fn sniff_arrivals(&mut self, link: LinkId, message: &Bytes) {
         let frames = wire::split_data(message).unwrap_or_default();
         self.arriving = frames
@@ -175,8 +175,7 @@ impl World {
             .collect();
     }
 
-    /// A data frame is sent. One that came from elsewhere has less time to live than before, and does not go
-    /// back.
+    /// A data frame is sent. A forwarded one has less time to live than before, and does not go back.
     pub(super) fn sniff_signal(&mut self, no: HostNo, link: LinkId, frame: &DataFrame) {
         let Some(signal) = signal_in(frame.clone()) else {
             return;
@@ -184,7 +183,7 @@ impl World {
         let signal = &signal;
         let me = self.hosts[no].id;
         if let Some(sniffed) = self.sniffed.as_mut() {
-            // What was on its way before the check began is not judged.
+            // Frames that were sent before the check began are not checked.
             if signal.head.source == me {
                 let (source, sent) = (no, BTreeMap::new());
                 let path = sniffed.paths.entry(key(signal));

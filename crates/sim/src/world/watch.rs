@@ -1,4 +1,4 @@
-//! What must hold at every instant, checked after every input to a core.
+//! The invariants that must hold at every instant, checked after every input to a core.
 
 mod networks;
 
@@ -11,7 +11,7 @@ use hubmesh_core::directory::{ClaimView, OriginState};
 use hubmesh_core::frames::UnknownChange;
 use hubmesh_core::ids::{ClaimNo, HubId, Incarnation, mix, stable_hash};
 
-/// A hub's set at one sequence number, as a hash: its claims, and what it says that this version does not know.
+/// A hub's set at one sequence number, as a hash: its claims, and its changes that this version does not know.
 fn set_hash(claims: &[ClaimView], unknown: &[(u64, UnknownChange)]) -> u64 {
     let items = unknown.iter().fold(0, |sum: u64, (seq, change)| {
         let mut hash = stable_hash(change.network.as_str().as_bytes());
@@ -36,36 +36,36 @@ fn set_hash(claims: &[ClaimView], unknown: &[(u64, UnknownChange)]) -> u64 {
     })
 }
 
-/// When the shortest paths have been run after a change of a link record, at the latest: the spacing of the runs
-/// is a tenth of this in meshes of the size that is watched.
+/// The latest time at which the shortest paths are computed after a change of a link record: in meshes of the watched
+/// size, the spacing of the runs is a tenth of this.
 const RUN_WITHIN: u64 = 100_000;
 
-/// What one machine knows of one origin, as last seen.
+/// One machine's copy of one origin's set, at the last check.
 #[derive(Debug, Default)]
 struct Seen {
     version: Option<(Incarnation, u64)>,
     claims: BTreeSet<ClaimNo>,
     gone: BTreeSet<ClaimNo>,
     lost_at: Option<u64>,
-    /// Its claims were shown when it was last looked at, and of which incarnation they were.
+    /// Whether its claims were shown at the last check, and of which incarnation they were.
     shown: Option<Incarnation>,
 }
 
-/// All that was seen.
+/// The observations.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    /// What each author had at each of its sequence numbers.
+    /// The set of each author at each of its sequence numbers.
     authored: BTreeMap<(HubId, Incarnation, u64), u64>,
     incarnations: BTreeMap<(HubId, Incarnation), Boot>,
     seen: BTreeMap<(Boot, HubId), Seen>,
-    /// The same by network.
+    /// The sets of single networks of each author.
     networks: networks::Watch,
     /// Since when a machine uses a link to a hub that does not list it.
     unlisted: BTreeMap<(Boot, HubId), u64>,
 }
 
 impl Watch {
-    /// Looks at one machine after an input to it. What is broken is described.
+    /// Checks one machine after an input to it. Returns the broken invariants.
     pub(super) fn look(&mut self, world: &World, no: HostNo) -> Vec<String> {
         let mut faults = Vec::new();
         let (Some(boot), Some(core)) = (world.boot_of(no), world.core(no)) else {
@@ -132,7 +132,7 @@ impl Watch {
         }
     }
 
-    /// 10: a hub that paths lead over lists the link, from the next run of the shortest paths on.
+    /// 10: a hub on a path lists the link, from the next run of the shortest paths on.
     fn check_listed(&mut self, world: &World, boot: Boot, core: &Core, faults: &mut Vec<String>) {
         let me = world.hosts[boot.host].id;
         let routes = core.topology().routes();
@@ -203,7 +203,7 @@ fn check_retracted(
     seen.claims = present;
 }
 
-/// What is shown belongs to the incarnation in the link record, of a hub that was reachable within the hold.
+/// Shown claims belong to the incarnation in the link record, of a hub that was reachable within the hold.
 fn check_shown(
     world: &World,
     no: HostNo,

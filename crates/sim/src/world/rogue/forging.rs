@@ -1,7 +1,7 @@
-//! What a rogue says: frames of every kind, some built from what it has heard, some at random.
+//! The forged frames of a rogue, of every kind: some built from frames that it received, some random.
 //!
-//! Must not know the world: it is given what the rogue knows ([`Heard`]) and what it does not shrink from
-//! ([`Manners`]). All it makes can be encoded.
+//! Must not know the world: it is given the rogue's knowledge ([`Heard`]) and its kinds of lies ([`Manners`]). All its
+//! frames can be encoded.
 
 mod data;
 
@@ -20,28 +20,28 @@ use hubmesh_core::frames::{
 use hubmesh_core::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId};
 use hubmesh_core::rng::Rng;
 
-/// Most of the time, the hubs that a rogue makes up are drawn from this many.
+/// Most of the time, the made-up hubs of a rogue are drawn from this many.
 const CAST: u64 = 24;
 
-/// What the rogue knows when it speaks.
+/// The knowledge of the rogue.
 pub(super) struct Heard {
     pub(super) wall_ms: u64,
     /// The rogue's own id and incarnation.
     pub(super) me: HubId,
     pub(super) incarnation: Incarnation,
-    /// The hub that it speaks to.
+    /// The hub to which it sends.
     pub(super) to: HubId,
-    /// Of honest hubs.
+    /// The incarnations of honest hubs.
     pub(super) records: Vec<LinkRecord>,
     pub(super) claims: Vec<(HubId, ClaimView)>,
 }
 
-/// What it said before, so that what it says next may follow.
+/// Its earlier frames, so that later ones may continue them.
 #[derive(Default)]
 pub(super) struct Forger {
-    /// The incarnation and the number of the last record of each hub of its own making, itself included.
+    /// The incarnation and the number of the last record of each made-up hub, and of itself.
     incarnations: BTreeMap<HubId, (Incarnation, u64)>,
-    /// The last change of each.
+    /// The last change of each of these.
     changes: BTreeMap<HubId, u64>,
     /// Claims that it made, for the signals in their name.
     claims: Vec<(HubId, ClaimNo, u64, NetworkKey, PeerId)>,
@@ -51,7 +51,7 @@ pub(super) struct Forger {
 }
 
 impl Forger {
-    /// The hub that it claims to be on a link of its own.
+    /// The hub that it claims to be on a raw link.
     pub(super) fn face(
         &mut self,
         rng: &mut Rng,
@@ -68,7 +68,7 @@ impl Forger {
         }
     }
 
-    /// What it says of its own accord: often one frame, sometimes many.
+    /// Frames without a cause: often one, sometimes many.
     pub(super) fn speak(
         &mut self,
         rng: &mut Rng,
@@ -86,8 +86,8 @@ impl Forger {
             .collect()
     }
 
-    /// What it makes of a signal or an acknowledgement that it was to pass on: it may be lost, doubled, sent on with
-    /// another time to live, or changed.
+    /// A signal or an acknowledgement that it should forward: it may be lost, doubled, sent with another time to live,
+    /// or changed.
     pub(super) fn pass(
         &mut self,
         rng: &mut Rng,
@@ -120,7 +120,7 @@ impl Forger {
         }
     }
 
-    /// What it makes of what its own core says. Mostly it lets it be: a hub that answers nothing is soon alone.
+    /// A frame of its own core. It is mostly left as it is: a hub that answers nothing soon has no links.
     pub(super) fn tell(
         &mut self,
         rng: &mut Rng,
@@ -214,7 +214,7 @@ impl Forger {
         }
     }
 
-    /// An incarnation that this hub has, had or could have. Of an honest hub none that is later than its present one,
+    /// An incarnation that this hub has, had or could have. For an honest hub none that is later than its present one,
     /// unless the rogue is an impostor.
     fn incarnation(
         &mut self,
@@ -404,7 +404,7 @@ impl Forger {
         let incarnation = self.incarnation(rng, heard, hub, manners);
         let known = heard.records.iter().find(|record| record.hub == hub);
         let number = match known {
-            // A record of an honest hub that is older than its last, or as old and different.
+            // A record of an honest hub that is older than its last, or equally old and different.
             Some(known) if !manners.impostor => known.number.saturating_sub(rng.below(3)),
             Some(known) => known.number.saturating_add(rng.below(4)),
             None => {
@@ -425,7 +425,7 @@ impl Forger {
         }
     }
 
-    /// Itself, hubs of its making that list each other, honest ones that list none of them.
+    /// Its own neighbours, made-up hubs that list each other, and honest hubs that list none of them.
     fn neighbours(&mut self, rng: &mut Rng, heard: &Heard, of: HubId) -> Vec<(HubId, u16)> {
         let mut listed = BTreeMap::new();
         let cost = |rng: &mut Rng| match rng.below(3) {
@@ -452,7 +452,7 @@ impl Forger {
         listed.into_iter().collect()
     }
 
-    /// Which records it has, wants, or has the sums of.
+    /// The records that it has, asks for, or has the sums of.
     fn digest(&mut self, rng: &mut Rng, manners: Manners, heard: &Heard) -> ControlFrame {
         let mut lines: Vec<DigestEntry> = Vec::new();
         for _ in 0..rng.below(12) {

@@ -1,4 +1,4 @@
-//! What must hold at every instant of sets of single networks: 2 to 6, of each hub and network.
+//! The invariants of every instant for sets of single networks: 2 to 6, of each hub and network.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +11,10 @@ use hubmesh_core::ids::{HubId, Incarnation, NetworkKey};
 
 type Life = (HubId, Incarnation);
 
-/// What each author had in each network, and what each hub has.
+/// The claims of each author in each network, and the copies of each hub.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    /// The numbers at which an author was looked at.
+    /// The numbers at which an author was checked.
     looks: BTreeMap<Life, BTreeSet<u64>>,
     /// From which of them on it had which set in a network.
     authored: BTreeMap<(Life, NetworkKey), BTreeMap<u64, u64>>,

@@ -1,4 +1,4 @@
-//! Signals and acknowledgements, forged.
+//! Forged signals and acknowledgements.
 
 use bytes::Bytes;
 
@@ -24,7 +24,7 @@ impl Forger {
             3 => u64::MAX - rng.below(3),
             _ => *last + 1,
         };
-        // Numbers that jump at once are given up, so that more than one can be said.
+        // A hub gives up numbers that jump far at once, so that there can be several jumps.
         *last = if seq - *last < 1_000 { seq } else { *last };
         let base = match rng.below(8) {
             0 => seq,
@@ -104,7 +104,7 @@ impl Forger {
         Bytes::from(payload)
     }
 
-    /// A word about a contested id, as hubs say it to each other: a contest, a verdict, or nonsense.
+    /// A message about a contested id, as between hubs: a contest, a verdict, or nonsense.
     fn hub_message(&mut self, rng: &mut Rng, heard: &Heard) -> Bytes {
         let known = pick(rng, &heard.claims).filter(|_| rng.below(4) > 0);
         let message = match known {
