@@ -3,8 +3,8 @@
 //! A client registers its id (`register`), and from then on every other registered peer of the mesh reaches it by this
 //! id, in one room or not. It may be in several rooms at once (`join-room`, `leave-room`) and gets their members in one
 //! message. A message to a room (`broadcast`) reaches the others in it. A message to one peer (`offer`, `answer`,
-//! `ice-candidate`, `signal`) arrives with the sender's registered id. A registered client has a membership that no
-//! peer sees, in a network whose name no room can have; the rooms are networks of their own. Reads no payload.
+//! `ice-candidate`, `signal`) arrives with the sender's registered id. A registered client has a quiet membership, in a
+//! network whose name no room can have; the rooms are networks of their own. Reads no payload.
 
 use bytes::Bytes;
 use hubmesh_core::api::{PeerEvent, SignalFailure};
@@ -44,18 +44,18 @@ pub struct Coordinator {
     max_announce_bytes: usize,
 }
 
-/// How far its registration has come.
+/// The state of its registration.
 #[derive(Debug)]
 enum Standing {
     /// It has not told its id.
     Stranger,
-    /// It has told its id, and the mesh has yet to decide on that.
+    /// It has told its id, and the mesh has not decided on that yet.
     Registering(Registration),
-    /// It is known by its id.
+    /// It is registered.
     Registered(Registration),
 }
 
-/// The id of a client, and what it shows of itself.
+/// The id of a client, and the data that it shows.
 #[derive(Debug)]
 struct Registration {
     peer: PeerId,
@@ -75,7 +75,7 @@ impl Coordinator {
         }
     }
 
-    /// Takes in one text of the client.
+    /// Handles one text of the client.
     pub fn hear<'a>(&mut self, text: &'a str, actions: &mut Actions<'a>) {
         let said = decode(text);
         actions.note(received(&said));
@@ -156,7 +156,7 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Metadata as other hubs carry it.
+    /// Metadata in the form for other hubs.
     fn shown(&self, metadata: &str) -> Result<Bytes, Complaint<'static>> {
         let most = self.max_announce_bytes;
         let data = format!("{METADATA}{metadata}}}");
@@ -267,7 +267,7 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Takes in what the hub has for the client.
+    /// Handles an event of the hub for the client.
     pub fn tell(&mut self, event: &HubEvent<'_>, actions: &mut Actions<'_>) {
         let now = actions.now_ms();
         match event {
@@ -337,7 +337,7 @@ fn key(room: &str) -> Result<NetworkKey, Complaint<'static>> {
     })
 }
 
-/// Whether this network is a room to clients.
+/// Whether clients see this network as a room.
 pub fn is_room(network: &NetworkKey) -> bool {
     network.name() != REGISTERED
 }
@@ -392,7 +392,7 @@ fn error(why: &Complaint<'_>, original: Option<&str>, now_ms: u64) -> Utf8Bytes 
     told.number("timestamp", now_ms).end()
 }
 
-/// Writes what the hub has for one client.
+/// Encodes an event for one client.
 pub fn encode(event: &Event<'_>, now_ms: u64) -> Option<Utf8Bytes> {
     let why = match event {
         Event::Undelivered { target, why, .. } => undelivered(&target.to_string(), *why),
@@ -435,7 +435,7 @@ pub fn encode_publication(
     Some(told.end())
 }
 
-/// Writes what the members of a room are told of a peer.
+/// Encodes a notice about a peer for the members of a room.
 pub fn encode_notice(event: &PeerEvent, now_ms: u64) -> Notice {
     let told = match event {
         PeerEvent::Joined { peer, data } => {
@@ -463,7 +463,7 @@ pub fn encode_roster(roster: &Roster<'_>, now_ms: u64) -> Utf8Bytes {
         .end()
 }
 
-/// The metadata in what is shown of a peer. Not trusted: an unfit value is left out.
+/// The metadata in the data of a peer. Not trusted: an invalid value is left out.
 pub fn metadata(data: Option<&[u8]>) -> &str {
     let inside = data.and_then(|data| {
         let inside = data.strip_prefix(METADATA.as_bytes())?.strip_suffix(b"}")?;
@@ -472,7 +472,7 @@ pub fn metadata(data: Option<&[u8]>) -> &str {
     inside.unwrap_or("{}")
 }
 
-/// What a client's message counts as.
+/// The label of a client's message in metrics.
 fn received(said: &Result<Said<'_>, Complaint<'_>>) -> Received {
     match said {
         Err(_) => Received::Malformed,
@@ -490,7 +490,7 @@ fn received(said: &Result<Said<'_>, Complaint<'_>>) -> Received {
     }
 }
 
-/// What a delivered signal counts as.
+/// The label of a delivered signal in metrics.
 pub const fn sent(kind: SignalKind) -> Option<Sent> {
     match kind {
         OFFER => Some(Sent::Offer),

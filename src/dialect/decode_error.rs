@@ -1,4 +1,4 @@
-//! Why a client's message means nothing to its dialect.
+//! Why a client's message cannot be decoded by its dialect.
 
 use super::Complaint;
 
@@ -13,12 +13,12 @@ pub enum Field {
     Target,
     /// Its network.
     Network,
-    /// Its sender, as it says.
+    /// Its sender, as the message says.
     Sender,
 }
 
-/// Why a client's message means nothing. Always the client's fault, and nothing has changed: the client is
-/// told and the connection goes on.
+/// Why a client's message cannot be decoded. Always the client's fault, and nothing has changed: the client is told and
+/// the connection goes on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Not JSON.
@@ -81,7 +81,7 @@ impl DecodeError {
         }
     }
 
-    /// The complaint that the client gets.
+    /// The error for the client.
     pub fn complaint(&self) -> Complaint<'static> {
         Complaint {
             code: self.code(),

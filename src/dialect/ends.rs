@@ -1,7 +1,7 @@
 //! The fields at either end of a message whose middle was not kept.
 //!
-//! The head is read forwards as far as it goes, the tail backwards from its last brace: either way a field is one of the
-//! message itself, and not of something inside its payload. Knows no field by name; called by the dialects.
+//! The head is read forwards, the tail backwards from its last brace, each as far as possible. So a field is always one
+//! of the message itself, and not one inside its payload. Knows no field by name; called by the dialects.
 
 use std::fmt;
 
@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 
 use super::json;
 
-/// The text of the value that the message has under this name, as far as its ends show it. Of two such members the last
-/// counts.
+/// The text of the value that the message has under this name, if its ends show it. If there are two such members, the
+/// last counts.
 pub(super) fn member<'a>(head: &'a [u8], tail: &'a [u8], name: &str) -> Option<&'a str> {
     in_tail(end_of_text(tail), name).or_else(|| in_head(start_of_text(head), name))
 }

@@ -1,8 +1,8 @@
-//! The fields that are read of a client's message, whatever a dialect calls them.
+//! Splits a client's message into the fields that its dialect names.
 //!
-//! A message is one JSON object. Here it is taken apart once, into the raw text of each field that the dialect names;
-//! values are neither parsed nor copied. Of a field that is there twice the last counts, as in JavaScript; a dialect
-//! that refuses such a message can tell. Knows no message type; called by the dialects' decoders.
+//! A message is one JSON object. It is split once, into the raw text of each field that the dialect names; values are
+//! neither parsed nor copied. If a field is there twice, the last counts, as in JavaScript; a dialect that refuses such
+//! a message can see that. Knows no message type; called by the dialects' decoders.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::{DecodeError, Field, json};
 
-/// The names that a dialect gives the fields that it reads; a field without a name is not read.
+/// The names of the fields that a dialect reads; a field without a name is not read.
 pub(super) struct Names {
     pub(super) kind: &'static str,
     pub(super) payload: &'static str,
@@ -66,7 +66,7 @@ impl Names {
     }
 }
 
-/// The fields of a message, as they are.
+/// The fields of a message, as raw text.
 pub(super) struct Envelope<'a> {
     names: &'static Names,
     kind: Option<&'a RawValue>,
@@ -82,7 +82,7 @@ pub(super) struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// Takes a message apart.
+    /// Splits a message.
     pub(super) fn read(text: &'a str, names: &'static Names) -> Result<Self, DecodeError> {
         let read = json::with_names(text, |how| {
             let mut parser = serde_json::Deserializer::from_str(text);
@@ -115,7 +115,7 @@ impl<'a> Envelope<'a> {
         self.present(field).filter(|value| *value != "null")
     }
 
-    /// The text of a field's value, be it `null`; `None` if it is absent.
+    /// The text of a field's value, even if it is `null`; `None` if it is absent.
     pub(super) fn present(&self, field: Field) -> Option<&'a str> {
         let value = match field {
             Field::Type => self.kind,
@@ -149,7 +149,7 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// A value that may be passed on: nested at most this deep.
+/// A value that may be forwarded: nested at most this deep.
 pub(super) fn bounded<'a>(
     value: &'a str,
     most: usize,

@@ -1,7 +1,7 @@
 //! The members of a client's message that its dialect reads by name, as raw text.
 //!
-//! A message is one JSON object, taken apart once; values are neither parsed nor copied. Of a member that is there twice
-//! the last counts, as in JavaScript. Knows no message type; called by the dialects' decoders.
+//! A message is one JSON object, split once; values are neither parsed nor copied. If a member is there twice, the last
+//! counts, as in JavaScript. Knows no message type; called by the dialects' decoders.
 
 use std::borrow::Cow;
 use std::fmt;

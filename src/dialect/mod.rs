@@ -1,14 +1,14 @@
 //! The dialects: pure state machines and codecs between a client's messages and the hub's actions.
 //!
-//! Owns the dispatch by [`Dialect`], which is a `match` so that the data path pays for no virtual call: one
-//! [`Protocol`] for each connection, which speaks the vocabulary in `protocol`, and functions for messages that are the
-//! same for many clients. [`Command`] and [`Event`] are what the dialects of one network have in common. A dialect is
-//! one file: it gets text and gives text, and knows of no socket, registry, mesh or clock. To add one, give it a
-//! [`Dialect`] variant, a file here and an arm in each function below; the compiler names the places.
+//! Owns the dispatch by [`Dialect`], which is a `match` so that the data path needs no virtual call: one [`Protocol`]
+//! for each connection, which uses the vocabulary in `protocol`, and functions for messages that are the same for many
+//! clients. [`Command`] and [`Event`] are common to the dialects of one network. A dialect is one file: it gets text
+//! and returns text, and knows of no socket, registry, mesh or clock. To add one, give it a [`Dialect`] variant, a file
+//! here and an arm in each function below; the compiler lists the missing arms.
 //!
-//! Invariants: nothing that a client or another hub sent makes these functions panic; an identity that a
-//! message claims for itself is never believed; a payload is neither parsed again nor copied more than once.
-//! Called by the sessions (decoding) and by the registry and the sessions (encoding).
+//! Invariants: no message of a client or another hub makes these functions panic; the sender that a message names is
+//! never believed; a payload is neither parsed again nor copied more than once. Called by the sessions (decoding) and
+//! by the registry and the sessions (encoding).
 
 #![deny(
     clippy::unwrap_used,
@@ -64,11 +64,11 @@ pub struct Message<'a> {
 /// A command of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command<'a> {
-    /// It wants to be in a network and shown to its members.
+    /// It asks to be in a network and shown to its members.
     Announce {
         /// The network; `None` for the dialect's default.
         network: Option<Cow<'a, str>>,
-        /// What it shows of itself, as the mesh carries it: the text of a JSON object.
+        /// The data that it shows, as the mesh carries it: the text of a JSON object.
         data: Option<Bytes>,
         /// It claims to be a hub, which no client is.
         claims_hub: bool,
@@ -77,14 +77,14 @@ pub enum Command<'a> {
     Signal {
         /// The target.
         target: PeerId,
-        /// The network that the client believes to be in; `None` if it does not say.
+        /// The network that the client names; `None` if it names none.
         network: Option<Cow<'a, str>>,
         /// Its kind, in this dialect.
         kind: SignalKind,
         /// One JSON value; borrowed, byte for byte as sent, if the dialect passes it on unchanged.
         payload: Cow<'a, str>,
     },
-    /// A signal that can reach nobody: its target cannot be a peer id, or its payload is nested too deep.
+    /// A signal without a possible receiver: its target cannot be a peer id, or its payload is nested too deep.
     UnknownTarget {
         /// The name of its target, or the start of that.
         name: String,
@@ -93,12 +93,12 @@ pub enum Command<'a> {
     },
     /// It asks for a pong.
     Ping {
-        /// The network that the client believes to be in; `None` if it does not say.
+        /// The network that the client names; `None` if it names none.
         network: Option<Cow<'a, str>>,
     },
     /// It leaves its network.
     Goodbye,
-    /// Nothing: understood, without effect.
+    /// No effect.
     Ignored,
     /// A type that this dialect does not have; holds its start.
     Unsupported(String),
@@ -111,26 +111,26 @@ impl Command<'_> {
     }
 }
 
-/// How many characters of an unknown type are given back to the client.
+/// How many characters of an unknown type are returned to the client.
 const ECHOED_CHARS: usize = 64;
 
 fn start_of(word: &str) -> String {
     word.chars().take(ECHOED_CHARS).collect()
 }
 
-/// Something that a client is told.
+/// An event that a client is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// The hub took the connection.
+    /// The hub accepted the connection.
     Connected {
-        /// The id that the client is known by.
+        /// The id of the client.
         peer: &'a PeerId,
     },
-    /// A peer is there, or shows something new of itself.
+    /// A peer is there, or shows other data.
     Discovered {
         /// The peer.
         peer: &'a PeerId,
-        /// What it shows of itself. Not trusted: anything but a fit JSON object is left out.
+        /// Its data. Not trusted: anything but a valid JSON object is left out.
         data: Option<&'a [u8]>,
     },
     /// A peer said goodbye.
@@ -163,7 +163,7 @@ pub enum Event<'a> {
         /// The sender has already been told about this target, for a signal of the same batch.
         repeats_previous: bool,
     },
-    /// What this client published did not reach all members, or may not have.
+    /// The client's publication did not reach all members, or may not have.
     Unpublished {
         /// Why the signal failed.
         why: SignalFailure,
@@ -184,7 +184,7 @@ pub enum Event<'a> {
 pub struct Complaint<'a> {
     /// Stable, in lower case with hyphens.
     pub code: &'static str,
-    /// What was wrong, and what would have been right.
+    /// The mistake, and what would have been right.
     pub text: Cow<'a, str>,
 }
 
@@ -201,12 +201,12 @@ impl Complaint<'static> {
     }
 }
 
-/// Whether a complaint with this code says that the client claimed to be another, or something that no client is.
+/// Whether an error with this code says that the client claimed to be another, or something that no client is.
 pub fn is_forgery(code: &str) -> bool {
     matches!(code, "forged-sender" | "not-a-hub")
 }
 
-/// A signal on its way to a client.
+/// A signal, ready to be encoded for its receiver.
 #[derive(Debug, Clone, Copy)]
 pub struct DeliveredSignal<'a> {
     /// The network of both.
@@ -221,7 +221,7 @@ pub struct DeliveredSignal<'a> {
     pub payload: &'a str,
 }
 
-/// A publication on its way to the members of its network.
+/// A publication, ready to be encoded for the members of its network.
 #[derive(Debug, Clone, Copy)]
 pub struct DeliveredPublication<'a> {
     /// The network.
@@ -243,7 +243,7 @@ pub struct Roster<'a> {
     pub network: &'a NetworkKey,
     /// The newcomer.
     pub peer: &'a PeerId,
-    /// The others, and what each shows of itself.
+    /// The others, each with its data.
     pub others: &'a [(PeerId, Option<Bytes>)],
     /// The room that the network is; `None` if it is none.
     pub room: Option<&'a Room>,
@@ -273,7 +273,7 @@ impl Notice {
     }
 }
 
-/// What the sender of a message that was read past is told.
+/// The report to the sender of a message that was read past.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReadPastNotice {
     /// The reason.
@@ -306,7 +306,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// A connection before its first text. [`HubEvent::Connected`] is the first event that it is told.
+    /// The state before the first text. [`HubEvent::Connected`] is the first event that it gets.
     pub fn new(beginning: Beginning) -> Self {
         match beginning.dialect {
             Dialect::Pigeon | Dialect::PeerJs | Dialect::PeerJsRoomMode => {
@@ -334,7 +334,7 @@ impl Protocol {
         }
     }
 
-    /// Takes in one text of the client. A byte order mark before it is skipped.
+    /// Handles one text of the client. A byte order mark before it is skipped.
     pub fn hear<'a>(&mut self, text: &'a str, actions: &mut Actions<'a>) {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         match self {
@@ -347,7 +347,7 @@ impl Protocol {
         }
     }
 
-    /// Takes in an event for the client.
+    /// Handles an event for the client.
     pub fn tell(&mut self, event: &HubEvent<'_>, actions: &mut Actions<'_>) {
         match self {
             Protocol::OneNetwork(client) => client.tell(event, actions),
@@ -360,8 +360,8 @@ impl Protocol {
     }
 }
 
-/// Writes one message for a client in the network of this name, at this Unix time in milliseconds; `None` for what
-/// clients of this dialect are not told.
+/// Encodes one message for a client in the network of this name, at this Unix time in milliseconds; `None` if clients
+/// of this dialect are not told.
 pub fn encode(
     dialect: Dialect,
     network: &str,
@@ -379,7 +379,7 @@ pub fn encode(
     }
 }
 
-/// Writes a signal for its receiver; `None` for a kind that the dialect does not have.
+/// Encodes a signal for its receiver; `None` for a kind that the dialect does not have.
 pub fn encode_signal(
     dialect: Dialect,
     signal: &DeliveredSignal<'_>,
@@ -397,12 +397,12 @@ pub fn encode_signal(
     }
 }
 
-/// Writes what the members of a network are told of a peer: the same bytes for all of them.
+/// Encodes a notice about a peer for the members of a network: the same bytes for all of them.
 pub fn encode_notice(dialect: Dialect, network: &str, event: &PeerEvent, now_ms: u64) -> Notice {
     match dialect {
         Dialect::Pigeon => pigeon::encode_notice(network, event, now_ms),
         Dialect::PeerJs | Dialect::PeerJsRoomMode => peerjs::encode_notice(dialect, event),
-        // Its clients hear of each other by what they publish.
+        // Its clients learn of each other from publications.
         Dialect::Yjs => Notice::NONE,
         Dialect::Rooms => rooms::encode_notice(network, event, now_ms),
         Dialect::Coordinator => coordinator::encode_notice(event, now_ms),
@@ -440,7 +440,7 @@ pub fn encode_publication(
     }
 }
 
-/// What a delivered signal of this kind counts as; `None` for a kind that the dialect does not have.
+/// The label in metrics of a delivered signal of this kind; `None` for a kind that the dialect does not have.
 pub const fn sent_signal(dialect: Dialect, kind: SignalKind) -> Option<Sent> {
     match dialect {
         Dialect::Pigeon => pigeon::sent(kind),
@@ -453,13 +453,13 @@ pub const fn sent_signal(dialect: Dialect, kind: SignalKind) -> Option<Sent> {
     }
 }
 
-/// Whether a signal of this kind may wait for a target that nobody holds yet.
+/// Whether a signal of this kind may wait for a target that is at no hub yet.
 pub const fn may_wait(dialect: Dialect, kind: SignalKind) -> bool {
     match dialect {
         Dialect::Pigeon => true,
         Dialect::PeerJs | Dialect::PeerJsRoomMode => peerjs::may_wait(kind),
         Dialect::Yjs => false,
-        // Their clients know the peers that are there, and are told at once of one that is not.
+        // Their clients know which peers are there, and are told at once of one that is not.
         Dialect::Coordinator | Dialect::Rooms => false,
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => true,
@@ -473,7 +473,7 @@ pub enum Failing {
     Untold,
     /// It is told of each.
     Alone,
-    /// It is told of this one, which stands for those that follow.
+    /// It is told of this one, which represents those that follow.
     Begins,
     /// It is told, unless this one belongs to a failure that it was told of.
     Follows,

@@ -2,9 +2,9 @@
 //!
 //! A native client is in no network at first. It joins when it announces itself, or quietly (it can be reached but is
 //! not shown) when it first signals or pings; an announcement for another network moves it. After a goodbye only an
-//! announcement brings it back: a page that closes sends more messages, and they must not. The same holds after a
-//! message that was refused and may have been an announcement: the client would end up in another network than it
-//! meant. PeerJS clients join by connecting, and go with their connection.
+//! announcement brings it back: a page that closes sends more messages, which must not. The same rule holds after a
+//! refused message that may have been an announcement: otherwise the client would be in another network than it meant.
+//! PeerJS clients join by connecting, and leave with their connection.
 
 use std::borrow::Cow;
 
@@ -35,11 +35,11 @@ enum Whereabouts {
     Doubtful,
     /// In no network any more: it said goodbye.
     Departed,
-    /// In this network, or about to be.
+    /// In this network, or waiting for it.
     In(NetworkKey),
 }
 
-/// A signal that a client wants sent.
+/// A signal that a client sends.
 struct Outgoing<'a> {
     target: PeerId,
     network: Option<Cow<'a, str>>,
@@ -48,7 +48,7 @@ struct Outgoing<'a> {
 }
 
 impl OneNetwork {
-    /// A client that has sent nothing yet. Without an id it is no client of these dialects and can join nothing.
+    /// A client that has sent nothing yet. Without an id it is not a client of these dialects and cannot join.
     pub fn new(beginning: Beginning) -> Self {
         OneNetwork {
             dialect: beginning.dialect,
@@ -66,7 +66,7 @@ impl OneNetwork {
         self.dialect
     }
 
-    /// Takes in what the hub has for the client.
+    /// Handles an event of the hub for the client.
     pub fn tell(&mut self, event: &HubEvent<'_>, actions: &mut Actions<'_>) {
         match event {
             HubEvent::Connected => self.on_connected(actions),
@@ -134,8 +134,8 @@ impl OneNetwork {
         actions.push(Action::Greet(text));
     }
 
-    /// A message was refused unread, or was an invalid announcement. A client that is in no network yet may believe to
-    /// be in one, and only an announcement tells in which.
+    /// A message was refused unread, or was an invalid announcement. A client that is in no network yet may think that
+    /// it is in one, and only an announcement says in which.
     fn doubt(&mut self) {
         if matches!(self.whereabouts, Whereabouts::Fresh) {
             self.whereabouts = Whereabouts::Doubtful;
@@ -168,7 +168,7 @@ impl OneNetwork {
         }
     }
 
-    /// Takes in one text of the client.
+    /// Handles one text of the client.
     pub fn hear<'a>(&mut self, text: &'a str, actions: &mut Actions<'a>) {
         let decoded = match self.dialect {
             Dialect::Pigeon => pigeon::decode(text),
@@ -387,7 +387,7 @@ impl OneNetwork {
     }
 }
 
-/// What a client's message counts as.
+/// The label of a client's message in metrics.
 fn received(dialect: Dialect, decoded: &Result<Message<'_>, DecodeError>) -> Received {
     match decoded.as_ref().map(|message| &message.command) {
         Err(_) => Received::Malformed,

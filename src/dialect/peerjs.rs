@@ -1,10 +1,10 @@
 //! The dialect of unmodified `peerjs` 1.x clients, and its room mode.
 //!
-//! A client's message is an object with `type` and, as needed, `dst` and `payload`; the hub puts the true sender in as
-//! `src` and hands the rest on as it came. A message with other fields than these four travels whole, without `type`,
-//! `src` and `dst`, under a kind of its own, so that usual messages cost no copy.
+//! A client's message is an object with `type` and, as needed, `dst` and `payload`; the hub sets the true sender as
+//! `src` and forwards the rest unchanged. A message with other fields than these four is forwarded whole, without
+//! `type`, `src` and `dst`, under a kind of its own, so that usual messages cost no copy.
 //!
-//! In a realm (the plain mode, [`Dialect::PeerJs`]) no peer is told of others, and a signal that reached nobody comes
+//! In a realm (the plain mode, [`Dialect::PeerJs`]) no peer is told of others, and a signal without a receiver comes
 //! back as one `EXPIRE`. In a room ([`Dialect::PeerJsRoomMode`]) members are told of those that leave, errors have a
 //! type, and a `src` that is not the sender's is an error instead of being overwritten. Clients map some texts of
 //! errors to their own, so these are the texts of PeerServer 1.x.
@@ -36,18 +36,18 @@ pub const CANDIDATE: SignalKind = SignalKind(2);
 /// The kind of a `LEAVE` that is for one peer.
 pub const LEAVE: SignalKind = SignalKind(3);
 
-/// Set in the kind of a message that carries other fields than a payload: all of them travel, as one object.
+/// Set in the kind of a message with other fields than a payload: all of them are forwarded, as one object.
 const WHOLE: u8 = 0x80;
 
-/// The fields that a hub puts into a message itself.
+/// The fields that a hub sets itself.
 const RESERVED: &[&str] = &["type", "src", "dst"];
 
-/// How deep arrays and objects may be nested in a payload. PeerServer passes on what its stack can write again, some
-/// thousand levels: a client that works there must not lose messages here. Hubs of 0.1.0 hand on [`json::MAX_DEPTH`]
-/// levels, and what is deeper comes back from them as not delivered.
+/// How deep arrays and objects may be nested in a payload. PeerServer forwards what its stack can encode again, some
+/// thousand levels: a client that works there must not lose messages here. Hubs of 0.1.0 forward [`json::MAX_DEPTH`]
+/// levels, and report deeper ones as not delivered.
 pub const MAX_DEPTH: usize = 1_000;
 
-/// What a client is told whose id another has.
+/// The error for a client whose id another has.
 const ID_TAKEN: &str = "ID is taken";
 
 /// The names of the fields in this dialect.
@@ -131,7 +131,7 @@ fn command<'a>(
     })
 }
 
-/// Whether a message has no type that is a string: no message is of such a type.
+/// Whether a message has no string as type: no message has such a type.
 fn is_no_word(message: &Envelope<'_>) -> bool {
     let kind = message.present(Field::Type);
     kind.is_none_or(|kind| !kind.starts_with('"'))
@@ -157,8 +157,8 @@ fn target_of(message: &Envelope<'_>) -> Target {
     }
 }
 
-/// What the text of a target names; `None` is nobody. A number counts as the id with its digits, since scripts do not
-/// tell the two apart.
+/// The target in a field; `None` if there is none. A number counts as the id with its digits, since scripts do not
+/// distinguish the two.
 fn name_in(raw: &str) -> Option<Cow<'_, str>> {
     let name = if raw.starts_with('"') {
         json::string(raw)?
@@ -168,7 +168,7 @@ fn name_in(raw: &str) -> Option<Cow<'_, str>> {
     Some(name).filter(|name| !name.is_empty() && raw != "null")
 }
 
-/// A message without the fields that the hub puts in.
+/// A message without the fields that the hub sets.
 fn rest_of(text: &str) -> Result<Cow<'_, str>, DecodeError> {
     let whole: &RawValue = serde_json::from_str(text).map_err(|_| DecodeError::NotAnObject)?;
     let rest = json::strip_members(whole, |name, _| RESERVED.contains(&name))
@@ -206,15 +206,15 @@ pub fn unread(head: &[u8], tail: &[u8]) -> ReadPastNotice {
     }
 }
 
-/// Whether a signal of this kind may wait for a target that nobody holds.
+/// Whether a signal of this kind may wait for a target that is at no hub yet.
 pub const fn may_wait(kind: SignalKind) -> bool {
     kind.0 & !WHOLE != LEAVE.0
 }
 
-/// Space for what surrounds a payload: names and two ids.
+/// Space for the rest of a message around its payload: names and two ids.
 const ENVELOPE_BYTES: usize = 160;
 
-/// Writes one message for a client; `None` for events that such clients are not told of.
+/// Encodes one message for a client; `None` for events that such clients are not told of.
 pub fn encode(dialect: Dialect, event: &Event<'_>) -> Option<Utf8Bytes> {
     match event {
         Event::Connected { .. } => Some(Utf8Bytes::from_static(r#"{"type":"OPEN"}"#)),
@@ -243,7 +243,7 @@ pub fn encode(dialect: Dialect, event: &Event<'_>) -> Option<Utf8Bytes> {
     }
 }
 
-/// Writes a signal for its receiver; `None` for a kind that this dialect does not have, and for a payload that it may
+/// Encodes a signal for its receiver; `None` for a kind that this dialect does not have, and for a payload that it must
 /// not have.
 pub fn encode_signal(signal: &DeliveredSignal<'_>) -> Option<Utf8Bytes> {
     let kind = kind_name(signal.kind)?;
@@ -270,7 +270,7 @@ pub fn encode_signal(signal: &DeliveredSignal<'_>) -> Option<Utf8Bytes> {
     Some(out.into())
 }
 
-/// Writes what the members of a room are told of a peer; in a realm, nothing.
+/// Encodes a notice about a peer for the members of a room; in a realm, nothing.
 pub fn encode_notice(dialect: Dialect, event: &PeerEvent) -> Notice {
     match (dialect, event) {
         (Dialect::PeerJsRoomMode, PeerEvent::Left { peer, reason }) => {
@@ -367,7 +367,7 @@ struct Departed<'a> {
     peer_id: Id<'a>,
 }
 
-/// A signal reached nobody.
+/// A signal had no receiver.
 #[derive(Serialize)]
 struct Expired<'a> {
     #[serde(rename = "type")]
@@ -376,7 +376,7 @@ struct Expired<'a> {
     dst: Id<'a>,
 }
 
-/// Something is wrong.
+/// An error.
 #[derive(Serialize)]
 struct FailureMessage<'a> {
     #[serde(rename = "type")]
@@ -392,7 +392,7 @@ struct Payload<'a> {
     error: Option<TypedError<'a>>,
 }
 
-/// What clients of the room mode read of an error.
+/// The part of an error that clients of the room mode read.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct TypedError<'a> {
@@ -403,7 +403,7 @@ struct TypedError<'a> {
     peer_id: Option<Id<'a>>,
 }
 
-/// What a client's signal of this kind counts as.
+/// The label in metrics of a client's signal of this kind.
 pub const fn received(kind: SignalKind) -> Received {
     match base_kind(kind) {
         OFFER => Received::Offer,
@@ -414,7 +414,7 @@ pub const fn received(kind: SignalKind) -> Received {
     }
 }
 
-/// What a delivered signal of this kind counts as; `None` for a kind that this dialect does not have.
+/// The label in metrics of a delivered signal of this kind; `None` for a kind that this dialect does not have.
 pub const fn sent(kind: SignalKind) -> Option<Sent> {
     match base_kind(kind) {
         OFFER => Some(Sent::Offer),

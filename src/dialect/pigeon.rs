@@ -1,12 +1,12 @@
-//! The native dialect, spoken by `peerpigeon` clients.
+//! The native dialect, of `peerpigeon` clients.
 //!
 //! A client's message is an object with `type` and, as needed, `data`, `targetPeerId` and `networkName`; a `fromPeerId`
-//! is compared with the true one, and all else (`maxPeers`, a `timestamp`) ignored. A hub's message is `{type, data,
-//! fromPeerId, targetPeerId?, networkName, timestamp}`. Clients drop messages that do not name their own network, so
-//! every message does.
+//! is compared with the true one, and other fields (`maxPeers`, a `timestamp`) are ignored. A hub's message is `{type,
+//! data, fromPeerId, targetPeerId?, networkName, timestamp}`. Clients drop messages that do not name their own network,
+//! so every message does.
 //!
-//! The mesh carries announced data as the text of an object without `peerId` and `isHub`: both are put in front when it
-//! is encoded, so no client can claim another's id or pass for a hub, and one encoding serves all receivers.
+//! The mesh carries announced data as the text of an object without `peerId` and `isHub`: both are set when it is
+//! encoded, so no client can claim another's id or claim to be a hub, and one encoding serves all receivers.
 
 use std::borrow::Cow;
 
@@ -106,7 +106,7 @@ const NAMES: Names = Names {
     sender: "fromPeerId",
 };
 
-/// The network that a message names: none if it is missing or the empty text, as clients read it.
+/// The network that a message names: `None` if it is missing or the empty text, as clients do.
 fn network<'a>(message: &Envelope<'a>) -> Result<Option<Cow<'a, str>>, DecodeError> {
     let name = message
         .text(Field::Network)?
@@ -192,7 +192,7 @@ impl<'a> Written<'a> {
     }
 }
 
-/// Writes one message for a client in this network.
+/// Encodes one message for a client in this network.
 pub fn encode(network: &str, event: &Event<'_>, now_ms: u64) -> Utf8Bytes {
     let new = |kind, data| Written::new(kind, data, network, now_ms);
     match event {
@@ -257,10 +257,10 @@ fn undelivered(target: &PeerId, signal: &str, why: SignalFailure) -> String {
     format!("the {signal} {became} {target}: {}", why.as_str())
 }
 
-/// Space for what surrounds a payload: names, two ids, a network and a time.
+/// Space for the rest of a message around its payload: names, two ids, a network and a time.
 const ENVELOPE_BYTES: usize = 224;
 
-/// Writes a signal for its receiver; `None` for a kind that this dialect does not have.
+/// Encodes a signal for its receiver; `None` for a kind that this dialect does not have.
 pub fn encode_signal(signal: &DeliveredSignal<'_>, now_ms: u64) -> Option<Utf8Bytes> {
     let kind = kind_name(signal.kind)?;
     let mut out = String::with_capacity(ENVELOPE_BYTES + signal.payload.len());
@@ -273,9 +273,9 @@ pub fn encode_signal(signal: &DeliveredSignal<'_>, now_ms: u64) -> Option<Utf8By
     Some(finish(out, signal.network.name(), now_ms))
 }
 
-/// Writes what the members of a network are told of a peer.
+/// Encodes a notice about a peer for the members of a network.
 ///
-/// Clients close their data channel to a peer on `goodbye`, so only a peer that said it is reported with it.
+/// Clients close their data channel to a peer on `goodbye`, so they get one only for a peer that said goodbye.
 pub fn encode_notice(network: &str, event: &PeerEvent, now_ms: u64) -> Notice {
     let peer = event.peer();
     match event {
@@ -340,7 +340,7 @@ fn finish(mut out: String, network: &str, now_ms: u64) -> Utf8Bytes {
     out.into()
 }
 
-/// What a client's signal of this kind counts as.
+/// The label in metrics of a client's signal of this kind.
 pub const fn received(kind: SignalKind) -> Received {
     match kind {
         OFFER => Received::Offer,
@@ -350,7 +350,7 @@ pub const fn received(kind: SignalKind) -> Received {
     }
 }
 
-/// What a delivered signal of this kind counts as; `None` for a kind that this dialect does not have.
+/// The label in metrics of a delivered signal of this kind; `None` for a kind that this dialect does not have.
 pub const fn sent(kind: SignalKind) -> Option<Sent> {
     match kind {
         OFFER => Some(Sent::Offer),

@@ -1,11 +1,11 @@
-//! The vocabulary of the seam between dialects and sessions.
+//! Actions and events: the interface between protocols and sessions.
 //!
-//! A [`Protocol`](super::Protocol) hears its client's texts and is told the hub's events; it answers both with
-//! [`Action`]s, which its session carries out in their order. It keeps what its dialect must remember of a client (its
-//! id, its networks, what it may not send yet), and knows no claim, no socket and no time.
+//! A [`Protocol`](super::Protocol) is given its client's texts and the hub's events; it answers both with [`Action`]s,
+//! which its session carries out in order. It stores what its dialect must remember of a client (its id, its networks,
+//! what it may not send yet), and knows no claim, no socket and no time.
 //!
-//! Messages that are the same for many clients (signals, notices, rosters, publications) are written without it, by the
-//! functions of [`dialect`](super), where they are handed over.
+//! Messages that are the same for many clients (signals, notices, rosters, publications) are encoded without it, by the
+//! functions of [`dialect`](super), when they are delivered.
 
 use std::borrow::Cow;
 
@@ -28,18 +28,18 @@ pub enum About {
     Network(NetworkKey),
 }
 
-/// What a session does for its protocol.
+/// A request of a protocol to its session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action<'a> {
     /// The client has this id from now on. It has no membership before that.
     Identify {
         /// Its id.
         peer: PeerId,
-        /// What proves that an older holder of the id is the same party; empty proves nothing.
+        /// The proof that an older holder of the id is the same party; an empty one proves nothing.
         proof: Bytes,
     },
-    /// Shows a token, of a client that came in without one where one is needed; [`HubEvent::Proven`] follows if it is
-    /// right, and the end of the connection if it is not.
+    /// Shows a token, of a client that connected without one although one is needed; [`HubEvent::Proven`] follows if it
+    /// is right, and the end of the connection if it is not.
     Prove {
         /// The token.
         token: Cow<'a, str>,
@@ -48,13 +48,13 @@ pub enum Action<'a> {
     Join {
         /// The network.
         network: NetworkKey,
-        /// What to show of the client: the text of a JSON object.
+        /// The data to show of the client: the text of a JSON object.
         data: Option<Bytes>,
         /// It can be reached but is not shown.
         quiet: bool,
-        /// The network that it leaves for it.
+        /// The network that it leaves for this one.
         leaving: Option<NetworkKey>,
-        /// What it wants of its room, in a dialect that has rooms.
+        /// Its request about its room, in a dialect that has rooms.
         room: Option<RoomAsk>,
     },
     /// Shows other data of the client, and shows the client if it was quiet.
@@ -71,7 +71,7 @@ pub enum Action<'a> {
         /// The client said goodbye: its earlier signals that still wait are dropped.
         goodbye: bool,
     },
-    /// Hands a payload to one peer.
+    /// Sends a payload to one peer.
     Signal {
         /// The membership that it is sent in.
         about: About,
@@ -79,10 +79,10 @@ pub enum Action<'a> {
         target: PeerId,
         /// Its kind, in this dialect.
         kind: SignalKind,
-        /// One JSON value; borrowed from the client's text, if it is passed on as it came.
+        /// One JSON value; borrowed from the client's text, if it is forwarded unchanged.
         payload: Cow<'a, str>,
     },
-    /// A signal that can reach nobody: its target cannot be a peer id, or its payload is nested too deep.
+    /// A signal without a possible receiver: its target cannot be a peer id, or its payload is nested too deep.
     UnknownTarget {
         /// The membership that it waits for.
         about: About,
@@ -91,7 +91,7 @@ pub enum Action<'a> {
         /// Its kind, in this dialect.
         kind: SignalKind,
     },
-    /// Hands a payload to all shown members of a network.
+    /// Sends a payload to all shown members of a network.
     Publish {
         /// The network whose members get it.
         network: NetworkKey,
@@ -102,7 +102,7 @@ pub enum Action<'a> {
         /// The client gets it too.
         echo: bool,
     },
-    /// Writes this text first; messages that wait for the client may follow from now on.
+    /// Writes this text first; then waiting messages for the client may follow.
     Greet(Option<Utf8Bytes>),
     /// Sends the client a message.
     Reply {
@@ -110,7 +110,7 @@ pub enum Action<'a> {
         about: About,
         /// The message.
         text: Utf8Bytes,
-        /// The word that it is counted under.
+        /// The label under which it is counted.
         word: Sent,
     },
     /// Counts a mistake of the client, and tells the client if there is a text.
@@ -122,7 +122,7 @@ pub enum Action<'a> {
         /// The message.
         text: Option<Utf8Bytes>,
     },
-    /// Ends the connection: for the reason that the protocol was just told, or because the client wants it.
+    /// Ends the connection: for the reason in the last event, or because the client wants it.
     Close,
 }
 
@@ -186,9 +186,9 @@ impl Action<'_> {
 /// An event for one client alone.
 #[derive(Debug, Clone)]
 pub enum HubEvent<'a> {
-    /// The connection stands.
+    /// The connection is open.
     Connected,
-    /// The token that the client showed in what it said is right.
+    /// The token in the client's message is right.
     Proven,
     /// The client is in a network that it asked for.
     Joined {
@@ -207,7 +207,7 @@ pub enum HubEvent<'a> {
         /// The network that it would have left.
         leaving: Option<&'a NetworkKey>,
     },
-    /// A text of the client was not heard.
+    /// A text of the client was not handled.
     Missed,
     /// An action of the client is not carried out.
     Dropped {
@@ -227,7 +227,7 @@ pub enum HubEvent<'a> {
         /// The client has already been told about this target, for a signal of the same batch.
         repeats_previous: bool,
     },
-    /// What the client published did not reach all members, or may not have.
+    /// The client's publication did not reach all members, or may not have.
     Unpublished {
         /// The network that it was published to.
         network: &'a NetworkKey,
@@ -241,7 +241,7 @@ pub enum HubEvent<'a> {
     },
     /// The client made a mistake or reached a limit that the session sees.
     Mistake(Complaint<'a>),
-    /// The hub shuts down: the connection ends once what waits is written.
+    /// The hub shuts down: the connection ends once the waiting messages are written.
     Draining,
     /// The connection ends, for this reason.
     Ending(Complaint<'a>),
@@ -305,7 +305,7 @@ impl<'a> Actions<'a> {
         });
     }
 
-    /// Notes how the client's message is counted.
+    /// Notes the label of the client's message.
     pub fn note(&mut self, received: Received) {
         self.received = Some(received);
     }
@@ -315,7 +315,7 @@ impl<'a> Actions<'a> {
         (self.clock)()
     }
 
-    /// How the client's message is counted.
+    /// The label of the client's message.
     pub fn received(&self) -> Option<Received> {
         self.received
     }
@@ -331,7 +331,7 @@ impl<'a> IntoIterator for Actions<'a> {
     }
 }
 
-/// How a connection begins, as the request for it tells.
+/// The beginning of a connection, as its request describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Beginning {
     /// The dialect.
@@ -342,7 +342,7 @@ pub struct Beginning {
     pub fresh: Option<PeerId>,
     /// The network that it joins by connecting; `None` in a dialect whose clients name it later.
     pub network: Option<NetworkKey>,
-    /// It has to show a token before anything else is heard, in a dialect that has a word for that.
+    /// It has to show a token before anything else is handled, in a dialect that has a message for that.
     pub needs_token: bool,
     /// The longest data that may be shown of it, in bytes.
     pub max_announce_bytes: usize,

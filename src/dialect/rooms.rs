@@ -1,12 +1,12 @@
-//! The dialect of OctateCode's clients: rooms that a client creates, with a host, for documents that travel peer to
-//! peer.
+//! The dialect of OctateCode's clients: rooms that a client creates, with a host, for documents that are sent from peer
+//! to peer.
 //!
-//! A client first tells its id and its room (`auth`); earlier messages are refused. Where a token is needed and did not
-//! come with the connection, `auth` carries it. A client creates a room (`create-room`)
-//! or enters an existing one (`join-room`), is told of it in one message, and leaves it (`leave-room`). Offers, answers
-//! and candidates reach the member that they name, or all others in the room; `presence` and `cursor-update` reach all
-//! others. The member that has been there the longest is the host, and the members are told when the host changes.
-//! Reads no payload; the core knows what a room is (`hubmesh_core::rooms`).
+//! A client first tells its id and its room (`auth`); earlier messages are refused. If a token is needed and did not
+//! come with the connection, `auth` has it. A client creates a room (`create-room`) or enters an existing one
+//! (`join-room`), gets its description in one message, and leaves it (`leave-room`). Offers, answers and candidates
+//! reach the member that they name, or all others in the room; `presence` and `cursor-update` reach all others. The
+//! member that has been there the longest is the host, and the members are told when the host changes. Reads no
+//! payload; the core has the rules of rooms (`hubmesh_core::rooms`).
 
 use std::borrow::Cow;
 
@@ -28,7 +28,7 @@ pub use said::{Message, NewRoom, Said, decode};
 /// How deep payloads may be nested: as deep as those of PeerJS clients.
 pub const MAX_DEPTH: usize = super::peerjs::MAX_DEPTH;
 
-/// The messages that are relayed: the type, and the name that wraps its data.
+/// The messages that are relayed: the type, and the field with its data.
 const RELAYED: [(&str, Option<&str>); 5] = [
     ("sdp-offer", Some("offer")),
     ("sdp-answer", Some("answer")),
@@ -43,21 +43,21 @@ const USER_NAME: &str = r#"{"userName":"#;
 /// One client.
 #[derive(Debug)]
 pub struct RoomsProtocol {
-    /// Its id, and the room that it means when it names none.
+    /// Its id, and the room of messages that name none.
     known: Option<(PeerId, NetworkKey)>,
     proof: Proof,
     max_announce_bytes: usize,
     max_room_bytes: usize,
 }
 
-/// Whether a client has shown a token, where one is needed.
+/// Whether a client has shown a token, if one is needed.
 #[derive(Debug)]
 enum Proof {
     /// It has, or none is needed.
     Shown,
     /// It has not.
     Needed,
-    /// It has shown one that is being looked at, to be known by this id and in this room.
+    /// It has shown one that is being checked, for this id and this room.
     Offered(PeerId, NetworkKey),
 }
 
@@ -75,7 +75,7 @@ impl RoomsProtocol {
         }
     }
 
-    /// Takes in one text of the client.
+    /// Handles one text of the client.
     pub fn hear<'a>(&mut self, text: &'a str, actions: &mut Actions<'a>) {
         let message = decode(text);
         actions.note(received(&message));
@@ -205,7 +205,7 @@ impl RoomsProtocol {
         Ok(())
     }
 
-    /// Its name as other hubs carry it.
+    /// Its name in the form for other hubs.
     fn shown(&self, name: Option<&str>) -> Result<Bytes, Complaint<'static>> {
         match &self.known {
             Some((me, _)) => shown(name, me, self.max_announce_bytes),
@@ -213,7 +213,7 @@ impl RoomsProtocol {
         }
     }
 
-    /// Takes in what the hub has for the client.
+    /// Handles an event of the hub for the client.
     pub fn tell(&mut self, event: &HubEvent<'_>, actions: &mut Actions<'_>) {
         match event {
             HubEvent::Connected => actions.push(Action::Greet(None)),
@@ -293,7 +293,7 @@ fn key(room: &str) -> Result<NetworkKey, Complaint<'static>> {
     NetworkKey::new(Dialect::Rooms, room).map_err(wrong)
 }
 
-/// A member's name as other hubs carry it: this JSON string, or else its id.
+/// A member's name in the form for other hubs: this JSON string, or else its id.
 ///
 /// # Errors
 /// It is longer than `most` bytes.
@@ -310,7 +310,7 @@ pub fn shown(name: Option<&str>, peer: &PeerId, most: usize) -> Result<Bytes, Co
     Ok(data.into())
 }
 
-/// What is kept of a new room of this name, for its record.
+/// The data of a new room of this name, for its record.
 ///
 /// # Errors
 /// It is longer than `most` bytes, or nested too deep.
@@ -327,7 +327,7 @@ pub fn record(about: &NewRoom<'_>, name: &str, most: usize) -> Result<Bytes, Com
     Ok(kept.as_str().to_owned().into())
 }
 
-/// What is kept of a room: an object.
+/// The data of a room: an object.
 fn kept(about: &NewRoom<'_>, name: &str) -> Utf8Bytes {
     let kept = match about.room_name {
         Some(name) => Object::bare().raw("roomName", name),
@@ -390,7 +390,7 @@ fn message(kind: &str, room: &str, user: &PeerId, data: &str, now_ms: u64) -> Ut
         .end()
 }
 
-/// Writes what the hub has for one client.
+/// Encodes an event for one client.
 pub fn encode(event: &Event<'_>, now_ms: u64) -> Option<Utf8Bytes> {
     match event {
         Event::Undelivered { target, why, .. } => {
@@ -418,13 +418,13 @@ fn relayed(
     })
 }
 
-/// Writes a signal for its receiver.
+/// Encodes a signal for its receiver.
 pub fn encode_signal(signal: &DeliveredSignal<'_>, now_ms: u64) -> Option<Utf8Bytes> {
     let ends = (signal.network.name(), signal.from);
     relayed(signal.kind, ends, signal.payload, now_ms)
 }
 
-/// Writes a message to a room for the others in it.
+/// Encodes a message to a room for the others in it.
 pub fn encode_publication(
     publication: &DeliveredPublication<'_>,
     now_ms: u64,
@@ -433,7 +433,7 @@ pub fn encode_publication(
     relayed(publication.kind, ends, publication.payload, now_ms)
 }
 
-/// Writes what the members of a room are told of another.
+/// Encodes a notice about a member for the other members of a room.
 pub fn encode_notice(room: &str, event: &PeerEvent, now_ms: u64) -> Notice {
     let peer = event.peer();
     let (kind, data) = match event {
@@ -454,7 +454,7 @@ pub fn encode_notice(room: &str, event: &PeerEvent, now_ms: u64) -> Notice {
     Notice::one(message(kind, room, peer, &data.end(), now_ms))
 }
 
-/// Writes the room for a member that is in it now.
+/// Encodes the description of a room for a new member.
 pub fn encode_roster(roster: &Roster<'_>, now_ms: u64) -> Option<Utf8Bytes> {
     let room = roster.room?;
     let kind = match roster.is_new {
@@ -479,7 +479,7 @@ fn state(room: &Room) -> &'static str {
     }
 }
 
-/// Describes a room: what its dialect keeps of it, and what follows from its members.
+/// Describes a room: the data of its dialect, and the facts that follow from its members.
 pub fn describe(name: &str, room: &Room, state: &str, now_ms: u64) -> Utf8Bytes {
     let Room { record, members } = room;
     let host = members.first();
@@ -523,7 +523,7 @@ fn name_of(member: &RoomClaim) -> String {
     user_name(&member.peer, member.data.as_deref())
 }
 
-/// The name in what is shown of a member: a JSON string. Not trusted: for an unfit string, the id stands.
+/// The name in a member's data: a JSON string. Not trusted: if it is invalid, the id is used.
 pub fn user_name(peer: &PeerId, data: Option<&[u8]>) -> String {
     let inside = data.and_then(|data| {
         let inside = data
@@ -539,7 +539,7 @@ pub fn user_name(peer: &PeerId, data: Option<&[u8]>) -> String {
     })
 }
 
-/// What a client's message counts as.
+/// The label of a client's message in metrics.
 fn received(message: &Result<Message<'_>, Complaint<'_>>) -> Received {
     match message.as_ref().map(|message| &message.said) {
         Err(_) => Received::Malformed,
@@ -556,7 +556,7 @@ fn received(message: &Result<Message<'_>, Complaint<'_>>) -> Received {
     }
 }
 
-/// What a delivered signal counts as.
+/// The label of a delivered signal in metrics.
 pub const fn sent(kind: SignalKind) -> Option<Sent> {
     match kind.0 {
         0 => Some(Sent::Offer),

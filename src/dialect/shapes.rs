@@ -1,8 +1,8 @@
-//! Messages of the hub as structs: their fields, in the order in which they are written, are what a client sees.
+//! Messages of the hub as structs: clients see their fields in the order of the struct.
 //!
-//! Messages without a payload are written this way, by `serde_json`, in the dialects of PeerPigeon, PeerJS and
-//! y-webrtc. Messages of the coordinator and of rooms, which may contain the record of a room as it came, are put
-//! together by `written`.
+//! Messages without a payload are encoded this way, by `serde_json`, in the dialects of PeerPigeon, PeerJS and
+//! y-webrtc. Messages of the coordinator and of rooms, which may contain the record of a room unchanged, are encoded by
+//! `written`.
 //!
 //! Messages with a payload, and those to a whole network, are put together in the dialects' encoders, which is five
 //! times as fast: a candidate of 300 bytes takes 0.19 µs against 0.95 µs from a struct with its payload as a

@@ -1,6 +1,6 @@
-//! Finds the dialect of a connection whose address does not tell it: its first text does.
+//! Detects the dialect of a connection whose address does not show it: its first text does.
 //!
-//! Clients of several dialects connect to `/` and send nothing else. Their first text is enough to tell them apart. A
+//! Clients of several dialects connect to `/` and send nothing else. Their first text is enough to distinguish them. A
 //! client that sends another text, or frame after frame and no text, is told what would have been right. Reads the type
 //! of a message and the names of its members, and nothing more; knows no socket and no time.
 
@@ -57,7 +57,7 @@ impl Sniffing {
     }
 }
 
-/// Why a connection is closed: what came, and what would have been right.
+/// Why a connection is closed: the received text, and what would have been right.
 pub fn undecided(what: &str) -> Complaint<'static> {
     let text = format!(
         "{what}; begin with `auth` (OctateCode), `register` (Self-Streme) or `subscribe`, `publish` or `ping` (y-webrtc), or \
@@ -66,7 +66,7 @@ pub fn undecided(what: &str) -> Complaint<'static> {
     Complaint::new("undecided", text)
 }
 
-/// What a client whose dialect is unknown is told.
+/// The error for a client whose dialect is unknown.
 pub fn error(why: &Complaint<'_>) -> Utf8Bytes {
     Object::of("error", 2 * why.text.len())
         .text("message", &why.text)

@@ -1,6 +1,6 @@
-//! The words that messages are counted under, whatever a dialect calls them.
+//! The labels of messages in metrics, the same for all dialects.
 
-/// Declares an enum of words, and the list of all of them.
+/// Declares an enum of labels, and the list of all of them.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
@@ -11,7 +11,7 @@ macro_rules! words {
             /// All of them, in their order.
             pub const ALL: &'static [Self] = &[$($name::$variant,)+];
 
-            /// The word in metrics.
+            /// The label in metrics.
             pub const fn as_str(self) -> &'static str {
                 match self { $($name::$variant => $word,)+ }
             }
@@ -22,7 +22,7 @@ macro_rules! words {
 pub(crate) use words;
 
 words! {
-    /// What peers send.
+    /// Messages from peers.
     Received {
         /// Joins a network, or shows new data.
         Announce = "announce",
@@ -32,9 +32,9 @@ words! {
         Answer = "answer",
         /// A candidate.
         IceCandidate = "ice-candidate",
-        /// Anything else for one peer.
+        /// Any other message for one peer.
         Signal = "signal",
-        /// Something for all members of a network.
+        /// A message for all members of a network.
         Publish = "publish",
         /// Asks for a pong.
         Ping = "ping",
@@ -52,13 +52,13 @@ words! {
 }
 
 words! {
-    /// What peers are sent.
+    /// Messages to peers.
     Sent {
         /// The greeting.
         Connected = "connected",
         /// The members of a network, in one message.
         Roster = "roster",
-        /// Another peer is there, or shows new data.
+        /// Another peer is there, or shows other data.
         PeerDiscovered = "peer-discovered",
         /// Another peer is gone.
         PeerDisconnected = "peer-disconnected",
@@ -68,7 +68,7 @@ words! {
         Answer = "answer",
         /// A candidate.
         IceCandidate = "ice-candidate",
-        /// Anything else from one peer.
+        /// Any other message from one peer.
         Signal = "signal",
         /// A publication to a network.
         Publish = "publish",

@@ -1,7 +1,7 @@
-//! A message of the hub, written member by member.
+//! Encodes a message of the hub, member by member.
 //!
-//! Invariant: the text is one JSON object, if each raw value that is put into it is one value. Knows no message type;
-//! called by the dialects' encoders.
+//! Invariant: the text is one JSON object, if each inserted raw value is one value. Knows no message type; called by
+//! the dialects' encoders.
 
 use std::fmt;
 
@@ -73,7 +73,7 @@ impl Object {
         self
     }
 
-    /// Adds a list of what `each` makes of these.
+    /// Adds a list: `each` makes one element of each of these.
     pub(super) fn list<T>(
         mut self,
         name: &str,

@@ -99,7 +99,7 @@ fn names(list: Option<&str>) -> Vec<Cow<'_, str>> {
 pub struct Yjs;
 
 impl Yjs {
-    /// Takes in one text of the client.
+    /// Handles one text of the client.
     pub fn hear<'a>(&mut self, text: &'a str, actions: &mut Actions<'a>) {
         let said = decode(text);
         actions.note(received(&said));
@@ -132,7 +132,7 @@ impl Yjs {
         }
     }
 
-    /// Takes in what the hub has for the client.
+    /// Handles an event of the hub for the client.
     pub fn tell(&mut self, event: &HubEvent<'_>, actions: &mut Actions<'_>) {
         match event {
             HubEvent::Connected => actions.push(Action::Greet(None)),
@@ -187,7 +187,7 @@ fn complain(why: &Complaint<'_>, actions: &mut Actions<'_>) {
     actions.complain(why.code, words);
 }
 
-/// Something is wrong; y-webrtc's own server has no such message, and its clients ignore it.
+/// An error; y-webrtc's own server has no such message, and its clients ignore it.
 #[derive(Serialize)]
 struct FailureMessage<'a> {
     #[serde(rename = "type")]
@@ -204,7 +204,7 @@ fn error(why: &Complaint<'_>) -> Utf8Bytes {
     })
 }
 
-/// Writes what the hub has for one client.
+/// Encodes an event for one client.
 pub fn encode(event: &Event<'_>) -> Option<Utf8Bytes> {
     match event {
         Event::Unpublished { why } => Some(error(&unpublished(why.as_str()))),
@@ -229,7 +229,7 @@ pub fn encode_publication(publication: &DeliveredPublication<'_>) -> Option<Utf8
     Some(text.into())
 }
 
-/// What a client's message counts as.
+/// The label of a client's message in metrics.
 fn received(said: &Result<Said<'_>, DecodeError>) -> Received {
     match said {
         Err(_) => Received::Malformed,

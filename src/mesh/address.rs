@@ -1,4 +1,4 @@
-//! Where hubs are dialled: at the path `/mesh` of an address that is configured or found by name.
+//! The addresses at which hubs are dialled: the path `/mesh` of a configured address, or of one found by name.
 
 use std::net::SocketAddr;
 

@@ -1,9 +1,9 @@
-//! Which addresses that other hubs advertise are dialled.
+//! Which advertised addresses may be dialled.
 //!
-//! Such an address may have been written by anyone that holds the token, and a hub that dials it as written can be made
-//! to call services that only it can reach: those of its machine, of its private network, of its cloud. So the address
-//! must have the form of a hub's ([`Address::of`]), every IP address behind its name must be one that the advertising
-//! hub may tell of ([`may_be_told`]), and no address is called too often, whichever hub is said to be there
+//! Any hub that has the mesh token can advertise any address. If this hub dialled all of them, others could make it
+//! call services that only it can reach: those of its machine, of its private network, of its cloud. So the address
+//! must have the form of a hub's ([`Address::of`]); every IP address behind its name must be one that the advertising
+//! hub may tell of ([`may_be_told`]); and no address is called too often, whichever hub is said to be there
 //! ([`Budget`]). Bootstrap addresses come from the operator, and are not checked here. Called by `handle`, once for
 //! each dial.
 
@@ -21,11 +21,12 @@ use crate::limits::{AddressGroup, ConnectRate};
 
 /// Dials of one IP address and port at once; refilled at [`PER_ADDRESS_A_MINUTE`].
 const PER_ADDRESS: NonZeroU32 = NonZeroU32::new(10).unwrap();
-/// Dials of one IP address and port for long.
+/// Dials of one IP address and port per minute.
 const PER_ADDRESS_A_MINUTE: NonZeroU32 = NonZeroU32::new(15).unwrap();
 /// Dials of one IP address (or /64 of IPv6), whatever the port: at once, and a minute.
 const PER_HOST: NonZeroU32 = NonZeroU32::new(120).unwrap();
-/// The most pairs of address and port that are remembered, at about 60 bytes each; past that, all are forgotten.
+/// The most pairs of address and port that are remembered, at about 60 bytes each; if there are more, all are
+/// forgotten.
 const MAX_TRACKED: usize = 4096;
 /// The most IP addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 8;
@@ -42,7 +43,7 @@ pub enum NotDialled {
     /// All its IP addresses are nearer than the hub that told of it.
     #[error("the hub that told of it is too far away to tell of such an address")]
     TooNear,
-    /// It was called as often as may be.
+    /// It was called too often.
     #[error("called too often lately")]
     Resting,
 }
@@ -59,7 +60,7 @@ impl NotDialled {
     }
 }
 
-/// An address that is a hub's in form.
+/// An address with the form of a hub's.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Address {
     url: Url,
@@ -88,7 +89,7 @@ impl Address {
         self.url.into()
     }
 
-    /// The IP addresses to connect to: those that a hub as far away as this may tell of, and that may be called now. Each
+    /// The IP addresses to connect to: those that a hub this far away may tell of, and that may be called now. Each
     /// counts as called.
     pub async fn resolve(
         &self,
@@ -128,8 +129,8 @@ impl Address {
     }
 }
 
-/// Whether a hub at the reach `told_by` may tell of such an address: not of one that is nearer to us than itself, and
-/// no hub of one where no hub can be.
+/// Whether a hub at the reach `told_by` may tell of such an address: not of one that is nearer to us than that hub, and
+/// never of one at which no hub can be.
 pub(super) fn may_be_told(address: Reach, told_by: Reach) -> bool {
     match address {
         Reach::Loopback => told_by == Reach::Loopback,

@@ -1,11 +1,11 @@
-//! What hubs ask each other for their operators: how each of them is, in its own words.
+//! The state of each hub, exchanged for operators.
 //!
-//! A question and its answer are messages between control planes: they travel as signals do, and their first byte tells
-//! them from others (`tagged`). A hub that does not know them ignores them, so the hub that asks has to have a limit of its
-//! own. The driver owns the [`Conditions`] and sends what they give it; they know no link.
+//! A question and its answer are messages between control planes: they are sent like signals, and have a first byte of
+//! their own (`tagged`). A hub that does not know them ignores them, so the hub that asks needs a time limit. The
+//! driver owns the [`Conditions`] and sends their messages; they know no link.
 //!
-//! Invariants: an answer counts once, and only of the hub that was asked; what is under way is given up with its asker; a
-//! hub looks at itself at most twice a second, however often it is asked.
+//! Invariants: an answer counts once, and only from the hub that was asked; open questions are dropped with their
+//! asker; a hub measures itself at most twice a second, however often it is asked.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,31 +22,31 @@ use super::tagged;
 use crate::clock::unix_ms;
 use crate::metrics::{self, Metrics};
 
-/// In the tokens of these messages, and of no others.
+/// Set in the tokens of these messages, and of no others.
 const OURS: u64 = 1 << 63;
-/// For how long what a hub said of itself is good.
+/// How long a hub's measurement of itself is used.
 const FRESH: Duration = Duration::from_millis(500);
-/// The most hubs that are asked, and the most answers that wait: as many as a hub knows of.
+/// The most hubs that are asked, and the most answers that wait: the number of hubs that a hub can know.
 pub(super) const MAX_HUBS: usize = 4_096;
 /// The longest version that is shown, in bytes.
 const MAX_VERSION_BYTES: usize = 64;
 
-/// How a hub is, in its own words. New fields go to the end: hubs that do not know them read past them.
+/// The state of a hub, as it says itself. New fields go to the end: hubs that do not know them skip them.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Condition {
-    /// What it runs.
+    /// Its version.
     pub version: String,
-    /// Since its start.
+    /// The time since its start.
     pub uptime_ms: u64,
     /// Its wall clock.
     pub wall_ms: u64,
     /// Peers connected to it.
     pub connections: u64,
-    /// As many as it takes.
+    /// The most peers that it accepts.
     pub max_connections: u64,
     /// Messages from its peers so far.
     pub messages: u64,
-    /// CPU time spent; 0 where it is not known, as the next two.
+    /// CPU time; 0 if it is not known, as in the next two fields.
     pub cpu_ms: u64,
     /// Resident memory.
     pub memory_bytes: u64,
@@ -54,18 +54,18 @@ pub struct Condition {
     pub open_files: u64,
 }
 
-/// What a hub answered.
+/// The answer of a hub.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HubReport {
     /// The hub that answered.
     pub hub: HubId,
-    /// How it is.
+    /// Its state.
     pub condition: Condition,
-    /// How far its clock is ahead of ours, in milliseconds, as exactly as the way there allows.
+    /// How far its clock is ahead of ours, in milliseconds, as exactly as the round trip allows.
     pub clock_ahead_ms: i64,
 }
 
-/// Looks at this hub.
+/// Measures this hub.
 pub(super) struct OwnCondition {
     metrics: Arc<Metrics>,
     started: Instant,
@@ -106,7 +106,7 @@ impl OwnCondition {
             connections: self.metrics.connections_open(),
             max_connections: self.max_connections,
             messages: self.metrics.messages_received.total(),
-            // Whole numbers of what `/proc` counts.
+            // `/proc` counts in whole numbers.
             cpu_ms: (usage.cpu_seconds * 1e3) as u64,
             memory_bytes: usage.resident_bytes as u64,
             open_files: usage.open_fds as u64,
@@ -135,19 +135,19 @@ impl ConditionMessage {
 pub(super) struct HubMessage {
     pub to: HubId,
     pub payload: Bytes,
-    /// Given back where it does not arrive.
+    /// Returned if it does not arrive.
     pub token: u64,
 }
 
-/// Where answers go.
+/// The sender of answers.
 pub(super) type Answers = mpsc::Sender<HubReport>;
 
-/// Where as many answers find a place as there are hubs at most.
+/// The receiver of answers, with space for one from each hub.
 pub(super) fn channel() -> (Answers, mpsc::Receiver<HubReport>) {
     mpsc::channel(MAX_HUBS)
 }
 
-/// The answers that come until all have answered or the time is over. Hubs that have not answered by then are left out.
+/// The answers until all hubs have answered or the time is over. Hubs that have not answered by then are left out.
 pub(super) async fn gather<T>(mut answered: mpsc::Receiver<T>, within: Duration) -> Vec<T> {
     let mut all = Vec::new();
     let listening = async {
@@ -165,7 +165,7 @@ struct OpenQuestion {
     answers: Answers,
 }
 
-/// The questions under way.
+/// The open questions.
 pub(super) struct Conditions {
     own: Arc<OwnCondition>,
     open: HashMap<u64, OpenQuestion>,
@@ -191,7 +191,7 @@ impl Conditions {
         token & OURS != 0
     }
 
-    /// Asks each of these hubs how it is. `answers` closes when none is waited for any more.
+    /// Asks each of these hubs for its state. `answers` is closed when no answer is awaited any more.
     pub(super) fn ask(
         &mut self,
         hubs: impl IntoIterator<Item = HubId>,
@@ -216,7 +216,7 @@ impl Conditions {
         messages.collect()
     }
 
-    /// Takes a message of another hub; gives the answer to it.
+    /// Handles a message of another hub; returns the answer to it.
     pub(super) fn on_message(&mut self, from: HubId, payload: &[u8]) -> Option<HubMessage> {
         match ConditionMessage::decode(payload)? {
             ConditionMessage::Ask { token } => {
@@ -224,7 +224,7 @@ impl Conditions {
                 Some(HubMessage {
                     to: from,
                     payload: ConditionMessage::Tell { token, condition }.encode(),
-                    // The hub that asked has a limit of its own.
+                    // The hub that asked has a time limit.
                     token: OURS,
                 })
             }
@@ -243,7 +243,7 @@ impl Conditions {
         if condition.version.len() > MAX_VERSION_BYTES {
             condition.version = String::new();
         }
-        // The way back is taken to be as long as the way there.
+        // The way back is assumed to be as long as the way there.
         let half = u64::try_from(open.asked.elapsed().as_millis() / 2).unwrap_or(u64::MAX);
         let then = unix_ms().saturating_sub(half);
         let answer = HubReport {
@@ -295,7 +295,7 @@ mod tests {
             .on_message(HubId([9; 20]), &messages[0].payload)
             .expect("an answer");
         assert_eq!(reply.to, HubId([9; 20]));
-        // Another hub's word for it counts for nothing, and neither does a second one.
+        // A message of another hub than the asked one is ignored, and so is a second answer.
         let forged = ConditionMessage::Tell {
             token: messages[1].token,
             condition: Condition::default(),

@@ -1,8 +1,8 @@
-//! How control messages get from links to the driver.
+//! Control messages on their way from links to the driver.
 //!
-//! Owns the bound on the bytes that wait there, for all links together: the driver's queue counts inputs, and those of
-//! a rogue are as long as a message between hubs may be. When the bound is reached, links wait in the order in which
-//! they came, each with one message, so that none keeps others out. Knows nothing of what the messages say.
+//! Owns the bound on the bytes that wait there, for all links together. The driver's queue only counts inputs, and the
+//! messages of a rogue are as long as allowed. When the bound is reached, links wait in order, each with one message,
+//! so that none keeps others out. Knows nothing of the content of messages.
 
 use std::sync::Arc;
 

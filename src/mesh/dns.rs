@@ -13,13 +13,13 @@ use hubmesh_causes as causes;
 
 /// How often names are looked up.
 const EVERY: Duration = Duration::from_secs(30);
-/// How soon a name that gave no address is looked up again.
+/// How soon a name without an address is looked up again.
 const AGAIN: Duration = Duration::from_secs(2);
 /// The most addresses that one name may have.
 const MAX_ADDRESSES: usize = 1024;
 
-/// Looks the names up as long as there is a driver, and tells it when the addresses changed. A name that cannot be looked
-/// up keeps the addresses that it had.
+/// Looks the names up as long as there is a driver, and tells it when the addresses changed. If a look-up fails, the
+/// name keeps its addresses.
 pub async fn follow(names: Vec<(String, u16)>, statics: Vec<String>, driver: mpsc::Sender<Input>) {
     let mut known: Vec<BTreeSet<String>> = vec![BTreeSet::new(); names.len()];
     let mut told = BTreeSet::new();

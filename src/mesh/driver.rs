@@ -1,8 +1,8 @@
-//! The only owner of the core: feeds it input and time, and carries out what it wants done.
+//! The only owner of the core: gives it inputs and the time, and carries out its outputs.
 //!
-//! One task. Others that have something for the core wait until this task takes it; this task never waits for them, so
-//! the two cannot wait for each other. After each batch of inputs it carries out the outputs, drains the exchange, and
-//! gives every link whose queue has space its next control message.
+//! One task. Other tasks wait until this task accepts their input; this task never waits for them, so there is no
+//! deadlock. After each batch of inputs it carries out the outputs, drains the exchange, and gives every link whose
+//! queue has space its next control message.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,17 +29,17 @@ use super::view::{ITSELF, Published, Sightings};
 use crate::clock::unix_ms;
 use crate::watch::What;
 
-/// How many inputs are taken before outputs are carried out.
+/// The most inputs that are handled before outputs are carried out.
 const INPUTS_AT_ONCE: usize = 256;
-/// How long inputs are taken at once, beyond the present one, before outputs are carried out and other tasks get their
-/// turn: peers of this hub wait for as long.
+/// The longest time for which inputs are handled, beyond the present one, before outputs are carried out and other
+/// tasks run: peers of this hub wait that long.
 const TURN: Duration = Duration::from_millis(2);
 /// How often gauges are set.
 const TICK: Duration = Duration::from_secs(1);
 /// How long links may take to close at the end.
 const PART_WITHIN: Duration = Duration::from_secs(1);
 
-/// Whether trouble may be worth a warning.
+/// Whether a problem may be worth a warning.
 enum Tell {
     Always,
     Never,
@@ -73,9 +73,9 @@ pub struct Driver {
     reported: Reported,
     conditions: Conditions,
     counted: Counters,
-    /// The routes that were last published, and the number of link events then.
+    /// The last published routes, and the number of link events then.
     published: (SharedRoutes, u64),
-    /// Links up and down, dials made and failed.
+    /// The number of links up and down, and of dials made and failed.
     link_events: u64,
     next_tick: Instant,
     stopping: Option<oneshot::Sender<()>>,
@@ -159,7 +159,7 @@ impl Driver {
         self.router.instant(due)
     }
 
-    /// Takes this input, and those that wait behind it, as long as there is time.
+    /// Handles this input, and those that wait behind it, as long as there is time.
     fn take_inputs(&mut self, first: Option<Input>, until: Instant) {
         if let Some(input) = first {
             self.take(input);
@@ -183,7 +183,7 @@ impl Driver {
             } => self.core.handle_message(now, link, &message),
             Input::Unreadable { link } => self.core.drop_link(now, link, Bye::BadFrame),
             Input::LinkUp { me, up, queue, .. } if me != self.core.id() => {
-                // The other end knows us by an id that we have given up. The dial that made the link has failed.
+                // The other end knows us by our former id. The dial that made the link has failed.
                 queue.close(bye_message(Bye::IdentityClash));
                 if let Some(dial) = up.dialed {
                     self.dialing.remove(&dial);
@@ -263,7 +263,7 @@ impl Driver {
         }
     }
 
-    /// Makes connects and joins be checked against the bans that count now.
+    /// Makes connections and joins be checked against the present bans.
     fn show_bans(&self) {
         let watch = self.router.registry().watch();
         watch.bans.set(self.core.bans());
@@ -298,7 +298,7 @@ impl Driver {
         }
     }
 
-    /// Does what is due. True if some of it is left for the next turn.
+    /// Does everything that is due. True if some of it is left for the next turn.
     fn on_time(&mut self) -> bool {
         let now = self.now();
         for (link, queue) in &self.live {
@@ -407,8 +407,8 @@ impl Driver {
             cause: ITSELF.to_owned(),
             stands: true,
         };
-        // In a list that all hubs share, each finds itself: this is worth a warning only if the list has no other
-        // address.
+        // If all hubs have the same list, each finds itself in it: that is worth a warning only if the list has no
+        // other address.
         let is_ours = |status: BootstrapStatus<'_>| status.ourselves || status.url == url;
         let is_alone = self.core.dialer().bootstrap_status().all(is_ours);
         let tell = if is_alone { Tell::Always } else { Tell::Never };

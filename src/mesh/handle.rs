@@ -1,4 +1,4 @@
-//! The mesh as the rest of the hub holds it: a cheap handle to the driver and to the data path.
+//! The mesh, for the rest of the hub: a cheap handle to the driver and to the data path.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -39,16 +39,16 @@ use crate::metrics::Metrics;
 use crate::peers::port::MeshPort;
 use crate::peers::registry::Registry;
 
-/// How many inputs may wait for the driver before the next caller has to wait too.
+/// How many inputs may wait for the driver before the next caller waits too.
 const QUEUE: usize = 4096;
-/// The signals that have waited for a peer may fill this part of its mailbox: less than the quarter that one sender alone
-/// may have there.
+/// The signals that have waited for a peer may fill this part of its mailbox: less than the quarter that one sender may
+/// have there.
 const WAITING_SHARE_OF_OUTBOX: usize = 5;
 /// How many of the longest messages may wait in total: otherwise one sender could leave others no space.
 const LONGEST_WAITING: usize = 4;
 
-/// How often a hub that shuts down looks whether signals are still on their way: longer than acknowledgements are kept
-/// back.
+/// The time between two checks of a hub that shuts down whether signals are still on their way: longer than
+/// acknowledgements are delayed.
 const SETTLE_LOOK: Duration = Duration::from_millis(50);
 
 /// A handle to the mesh.
@@ -113,8 +113,7 @@ impl Mesh {
         }
     }
 
-    /// Runs one inbound link to its end; `progress` is that of its stream, and `reach` is how far away its other end
-    /// is.
+    /// Runs one inbound link to its end; `progress` is that of its stream, and `reach` says how near its other end is.
     pub async fn accept(
         &self,
         socket: impl Socket + 'static,
@@ -141,7 +140,7 @@ impl Mesh {
         !self.shared.inputs.is_closed()
     }
 
-    /// Answers other hubs from now on that this one has the STUN and TURN servers that `own` gives. To be called once.
+    /// From now on, tells other hubs that ask that this hub has the STUN and TURN servers of `own`. To be called once.
     pub fn offer(&self, own: impl Fn() -> Vec<String> + Send + Sync + 'static) {
         self.shared.relays.offer(Box::new(own));
     }
@@ -152,7 +151,7 @@ impl Mesh {
         shared.relays.nearby(shared.published().hubs())
     }
 
-    /// How this hub is, and how those of the others are that answer within this time.
+    /// The state of this hub, and of the other hubs that answer within this time.
     pub async fn conditions(&self, within: Duration) -> Vec<HubReport> {
         let mut all = vec![HubReport {
             hub: self.shared.identity().hub,
@@ -165,7 +164,7 @@ impl Mesh {
         all
     }
 
-    /// The hub of the peer with this id, as far as is known here.
+    /// The hub of the peer with this id, if it is known here.
     pub fn hub_of(&self, network: &NetworkKey, peer: &PeerId) -> Option<HubId> {
         self.holder(network, peer).map(|(hub, _)| hub)
     }
@@ -181,7 +180,7 @@ impl Mesh {
         self.shared.router.directory().read().ids(network, most)
     }
 
-    /// The rooms that are there, with members or without, mesh-wide, by name. As long as they are many.
+    /// The rooms, with or without members, mesh-wide, by name. Takes time in proportion to their number.
     pub fn rooms(&self) -> Vec<NetworkKey> {
         self.shared.router.directory().read().rooms()
     }
@@ -192,7 +191,8 @@ impl Mesh {
         directory.by_seniority(network)
     }
 
-    /// Ends rooms without a member that this hub keeps, `most` of them at most; how many it kept, and how many have ended.
+    /// Ends rooms without a member that this hub keeps, at most `most` of them; returns how many it kept, and how many
+    /// have ended.
     pub async fn end_empty_rooms(&self, most: usize) -> (usize, usize) {
         let (ended, count) = oneshot::channel();
         self.send(Input::EndEmptyRooms { most, ended }).await;
@@ -200,14 +200,14 @@ impl Mesh {
         count.await.unwrap_or_default()
     }
 
-    /// Whether a network can take this id as one more member, as far as is known here.
+    /// Whether a network has space for this id as one more member, as far as is known here.
     pub fn has_capacity(&self, network: &NetworkKey, peer: &PeerId) -> bool {
         let directory = self.shared.router.directory().read();
         let capacity = network.capacity(&self.policies);
         capacity.is_none_or(|most| directory.has_capacity(network, peer, most))
     }
 
-    /// Tells the other hubs that this one is shutting down, and takes no more peers.
+    /// Tells the other hubs that this one is shutting down, and accepts no more peers.
     pub async fn drain(&self) {
         self.send(Input::Drain).await;
     }
@@ -227,7 +227,7 @@ impl Mesh {
         }
     }
 
-    /// Parts from the other hubs; within about a second.
+    /// Closes the links to the other hubs; within about a second.
     pub async fn stop(&self) {
         let (asker, answer) = oneshot::channel();
         self.send(Input::Stop(asker)).await;

@@ -1,4 +1,4 @@
-//! How two hubs come to trust a WebSocket: each proves that it holds the mesh token, without showing it.
+//! How two hubs trust a WebSocket: each proves that it has the mesh token, without showing it.
 //!
 //! ```text
 //! dialler                                            acceptor
@@ -35,7 +35,7 @@ pub const DEADLINE: Duration = Duration::from_secs(5);
 /// Bytes of a proof.
 const PROOF: usize = 32;
 
-/// What this end says of itself in a handshake.
+/// The statements of this end in a handshake.
 #[derive(Clone)]
 pub struct Identity {
     /// This hub.
@@ -44,14 +44,14 @@ pub struct Identity {
     pub incarnation: Incarnation,
     /// The name that separates meshes that share addresses.
     pub namespace: String,
-    /// What both ends must hold; empty for an open mesh.
+    /// The mesh token; empty for an open mesh.
     pub token: String,
 }
 
-/// What a handshake found out.
+/// The result of a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peered {
-    /// The id that this end went by.
+    /// The id that this end used.
     pub me: HubId,
     /// The hub at the other end.
     pub hub: HubId,
@@ -59,22 +59,22 @@ pub struct Peered {
     pub incarnation: Incarnation,
     /// The dialler's count of its dials.
     pub dial_number: u64,
-    /// The version to speak.
+    /// The version of the link protocol to use.
     pub version: u16,
 }
 
-/// Why one end refuses the other, which is told. On the wire it is a number.
+/// Why one end refuses the other, which is told. A number on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rejection {
-    /// The proof does not fit: another token.
+    /// The proof is wrong: the other end has another token.
     Token,
-    /// Another mesh.
+    /// The other end is in another mesh.
     Namespace,
     /// No version in common.
     Version,
-    /// What came is no greeting.
+    /// The message is not a greeting.
     Malformed,
-    /// This hub takes no links now.
+    /// This hub accepts no links now.
     Unavailable,
 }
 
@@ -122,7 +122,7 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
-    /// Whether the cause lasts until an operator acts. That a hub takes no links now is no such cause.
+    /// Whether the cause lasts until an operator acts. A hub that accepts no links now is not such a cause.
     pub const fn is_an_operators(self) -> bool {
         match self {
             HandshakeError::RefusedByOther(Rejection::Unavailable)
@@ -205,7 +205,7 @@ pub async fn accept(
     tell(socket, result).await
 }
 
-/// Turns a hub away without listening to it.
+/// Refuses a hub without reading its greeting.
 pub async fn turn_away(socket: &mut impl Socket, why: Rejection) -> HandshakeError {
     let refused = HandshakeError::Refused(why);
     match tell(socket, Err(refused)).await {
@@ -316,7 +316,7 @@ async fn accept_unbounded(
     })
 }
 
-/// What both ends said before they prove anything, byte for byte: with the fields that later versions add.
+/// The greetings of both ends, byte for byte: with the fields that later versions add.
 struct Greetings {
     hello: Bytes,
     /// The welcome, with a proof of zeros.
@@ -324,8 +324,7 @@ struct Greetings {
 }
 
 impl Greetings {
-    /// The greetings in these two messages as they are on the wire; `read` is what this version understands of the
-    /// second.
+    /// The greetings in these two messages, as on the wire; `read` is the decoded part of the second.
     fn new(hello: &Bytes, welcome: &Bytes, read: &Welcome) -> Self {
         let mut unproved = untagged(welcome).to_vec();
         // The proof is the last field that this version knows.
@@ -399,7 +398,7 @@ async fn send(socket: &mut impl Socket, greeting: Bytes) -> Result<(), Handshake
         .map_err(|_| HandshakeError::Closed)
 }
 
-/// The next greeting, and the message that it came in.
+/// The next greeting, and its message.
 async fn receive(socket: &mut impl Socket) -> Result<(Greeting, Bytes), HandshakeError> {
     loop {
         let message = match socket.next().await {

@@ -20,14 +20,14 @@ pub enum Input {
     Control {
         link: LinkId,
         message: Bytes,
-        /// Its share of the bytes that may wait, given back once the core has taken it.
+        /// The bytes that it uses of the bound; released once the core has handled it.
         waiting: OwnedSemaphorePermit,
     },
-    /// A data message came by a link, and could not be read.
+    /// A data message on a link could not be read.
     Unreadable { link: LinkId },
-    /// A link's handshake is done.
+    /// A link's handshake has succeeded.
     LinkUp {
-        /// The id that this hub went by in it.
+        /// The id that this hub had in it.
         me: HubId,
         up: LinkUp,
         reach: Reach,
@@ -60,7 +60,7 @@ pub enum Input {
     Leave { claim: ClaimNo, reason: LeaveReason },
     /// The answer to a probe.
     ProbeResult { token: u64, alive: bool },
-    /// Asks the other hubs how they are.
+    /// Asks the other hubs for their state.
     AskHubs(Answers),
     /// An operator places a ban.
     PlaceBan {
@@ -74,13 +74,13 @@ pub enum Input {
     },
     /// Ends rooms without a member that this hub keeps.
     EndEmptyRooms {
-        /// So many at most.
+        /// At most this many.
         most: usize,
-        /// How many it kept, and how many of them have ended.
+        /// The receiver of how many it kept, and how many of them have ended.
         ended: oneshot::Sender<(usize, usize)>,
     },
     /// The hub is shutting down: tells the others.
     Drain,
-    /// The hub is done: parts from the others.
+    /// The hub has stopped: closes its links.
     Stop(oneshot::Sender<()>),
 }

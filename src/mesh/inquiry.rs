@@ -1,7 +1,7 @@
-//! Asks the nearest hubs for their STUN and TURN servers, answers those that ask, and has answers checked.
+//! Asks the nearest hubs for their STUN and TURN servers, answers such questions, and has answers checked.
 //!
-//! One task for each hub, started by `handle`. `relays` decides what is asked and believed; messages travel by the data
-//! path, and if one is lost on the way, the hub asks again.
+//! One task for each hub, started by `handle`. `relays` decides which hubs to ask and which answers to accept. Messages
+//! use the data path; if one is lost, the hub asks again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +17,11 @@ use super::relays::{self, Answer, AnswerOutcome, Message, NotAllowed};
 use super::shared::MeshContext;
 use crate::config::IceUrl;
 
-/// How often the hub looks for hubs that it has to ask.
+/// The time between two checks for hubs to ask.
 const TICK: Duration = Duration::from_secs(1);
 /// Messages that may wait; more are lost, and asked for again.
 pub(super) const WAITING: usize = 256;
-/// Answers that are checked at once.
+/// The most answers that are checked at once.
 const CHECKS: usize = 16;
 
 /// Asks and answers for as long as the hub runs.
@@ -62,7 +62,7 @@ pub(super) async fn follow(
     }
 }
 
-/// Takes a message; gives the addresses that have to be checked, and how far away the hub is that tells of them.
+/// Handles a message; returns the addresses that have to be checked, and the reach of the hub that tells of them.
 fn take(shared: &MeshContext, from: HubId, payload: &[u8]) -> Option<(Vec<String>, Reach)> {
     let (relays, me, now) = (&shared.relays, shared.identity().hub, Instant::now());
     match Message::decode(payload)? {

@@ -1,8 +1,8 @@
 //! One hub-to-hub WebSocket, from handshake to end.
 //!
 //! Two halves run side by side: the reader hands data messages to the router itself and control messages to the driver;
-//! the writer takes all messages from the queue and flushes once. Waiting is only ever *towards* the driver, which
-//! never waits for a link. Knows nothing of topology or claims.
+//! the writer takes all messages from the queue and flushes once. Order rule: a link may wait for the driver, but the
+//! driver never waits for a link. Knows nothing of topology or claims.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -30,10 +30,10 @@ use super::router::Router;
 use super::trust::{NoRoots, Trust};
 use crate::unsent::{self, Unsent};
 
-/// How long dialling may take until the WebSocket stands, TLS included.
+/// The longest time from a dial to an open WebSocket, TLS included.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// How long a socket may take nothing of what waits to be written before the link counts as stuck. Once the link
-/// closes, all of it may take as long.
+/// If a socket accepts none of the waiting bytes for this long, the link is stuck. Once the link closes, writing all of
+/// them may take this long.
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
 /// How long a closing link may take to write its last message.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
@@ -56,9 +56,9 @@ pub fn socket_config() -> WebSocketConfig {
         .max_frame_size(Some(MAX_LINK_MESSAGE))
 }
 
-/// Where a dial goes.
+/// The destination of a dial.
 pub enum Destination<'a> {
-    /// An address that the operator has configured, wherever it is.
+    /// An address that the operator has configured, at any reach.
     Configured(&'a str),
     /// An address that other hubs advertise.
     Advertised {
@@ -80,14 +80,15 @@ pub enum ConnectError {
     /// An advertised address that must not be dialled.
     #[error(transparent)]
     NotDialled(#[from] NotDialled),
-    /// The other hub does not even listen to this one, for example because its mesh is open and this one is far away.
-    /// An operator has to mend it.
+    /// The other hub refuses to accept links from this one, for example because its mesh is open and this one is far
+    /// away. An operator has to fix it.
     #[error("refused before the handshake: {0}")]
     Forbidden(String),
-    /// The two ends do not agree on TLS: mostly because a certificate is not believed here. An operator has to mend it.
+    /// The two ends do not agree on TLS: mostly because this hub does not trust the certificate. An operator has to fix
+    /// it.
     #[error("{}", causes::of_tls(.0))]
     Tls(rustls::Error),
-    /// This end has no root certificates to verify the other with. An operator has to mend it.
+    /// This end has no root certificates to verify the other with. An operator has to fix it.
     #[error(transparent)]
     NoRoots(#[from] NoRoots),
 }
@@ -136,7 +137,7 @@ fn words(body: Option<&[u8]>) -> String {
     )
 }
 
-/// Opens a WebSocket to a hub, over TLS if its address begins with `wss`; gives the reach of the other end.
+/// Opens a WebSocket to a hub, over TLS if its address begins with `wss`; returns the reach of the other end.
 pub async fn connect(
     destination: Destination<'_>,
     trust: &Trust,
@@ -191,7 +192,7 @@ fn bad_url(url: &str) -> tokio_tungstenite::tungstenite::error::UrlError {
     tokio_tungstenite::tungstenite::error::UrlError::UnableToConnect(url.to_owned())
 }
 
-/// Carries a link until either end is done with it.
+/// Runs a link until either end closes it.
 pub async fn carry(
     link: LinkId,
     socket: impl Socket + 'static,
@@ -202,7 +203,7 @@ pub async fn carry(
     let (sink, stream) = socket.split();
     let writing = write(sink, &queue, &router);
     let reading = read(link, stream, &router, &driver);
-    // Whichever ends first ends the other: a link with one direction is none.
+    // The half that ends first ends the other: a link with one direction is useless.
     let ended = future::select(Box::pin(writing), Box::pin(reading)).await;
     if let Either::Left((Closing::InOrder, reading)) = ended {
         // A socket that is dropped with unread bytes is reset, and the last message is lost with it.
@@ -246,7 +247,7 @@ async fn write(
     }
 }
 
-/// The result of `done`, as long as the socket takes some bytes now and then. A link that closes gets this time only
+/// The result of `done`, as long as the socket accepts some bytes now and then. A link that closes gets this time only
 /// once.
 async fn in_time<T>(done: impl Future<Output = T>, queue: &LinkQueue) -> Option<T> {
     let mut done = pin!(done);
@@ -291,7 +292,7 @@ async fn read(
                 if driver.unreadable(link).await.is_err() {
                     return;
                 }
-                // The driver makes the writer say why, and that ends both halves.
+                // The driver makes the writer send the reason, and that ends both halves.
                 return future::pending().await;
             }
             continue;

@@ -1,13 +1,13 @@
-//! What waits to be written to one hub-to-hub link.
+//! The queue of outgoing frames of one hub-to-hub link.
 //!
-//! Two lanes. *Data* (signals, acknowledgements) is encoded straight into batches by its sender, from any thread.
-//! Once [`BACKED_UP`] bytes of signals wait, this hub's own peers are held to their shares (see
-//! [`Exchange::set_backed_up`](hubmesh_core::exchange::Exchange::set_backed_up)), and the frames that came by each
-//! link, or began here, have shares too (`shares`); a frame over its share is dropped, and its source sends it again.
-//! No load ends a link. Acknowledgements overtake the signals of a link that is behind: a hub that waits for them
-//! cannot send. *Control* is at most one message, pulled from the core when the last one has been taken, so that a slow
-//! link holds back a cursor and no copies. It never waits behind more than [`AT_ONCE`] of data and one signal. Nothing
-//! here knows what the bytes mean.
+//! Two lanes. *Data* (signals, acknowledgements) is encoded straight into batches by the sending thread. Once
+//! [`BACKED_UP`] bytes of signals wait, this hub's own peers are limited to their shares (see
+//! [`Exchange::set_backed_up`](hubmesh_core::exchange::Exchange::set_backed_up)), and the frames from each link, or
+//! from this hub, have shares too (`shares`). A frame over its share is dropped, and its source sends it again. No load
+//! closes a link. Acknowledgements overtake the signals of a link that is behind, because a hub that waits for them
+//! cannot send. *Control* is at most one message, encoded by the core only when the last one was written, so that a
+//! slow link costs a cursor and no copies. It never waits behind more than [`AT_ONCE`] of data and one signal. Nothing
+//! here decodes the bytes.
 
 mod shares;
 
@@ -37,10 +37,10 @@ pub const MAX_WAITING: usize = 8 * 1024 * 1024;
 /// How many bytes of acknowledgements may wait in front of the signals; the next acknowledgement makes up for one that
 /// does not fit.
 const MAX_ACKS: usize = 256 * 1024;
-/// The most bytes that an acknowledgement takes, and each refused signal in it.
+/// The most bytes of an acknowledgement without refusals, and of each refused signal in it.
 const ACK_COST: usize = 128;
 const REFUSED_COST: usize = 11;
-/// The writer is given no more data at once when it has this many bytes.
+/// The writer gets no more data at once when it has this many bytes.
 const AT_ONCE: usize = 64 * 1024;
 
 #[derive(Debug, Default)]
@@ -113,7 +113,7 @@ impl Lanes {
         }
     }
 
-    /// Acknowledgements share messages with signals as long as little waits.
+    /// Acknowledgements share messages with signals while little waits.
     fn put_ack(&mut self, frame: &DataFrame, bytes: usize, by: Option<LinkId>) -> Pushed {
         if self.data.bytes < BATCH && self.acks.bytes == 0 {
             self.data.put(frame, None);
@@ -132,7 +132,7 @@ impl Lanes {
     }
 
     /// Acknowledgements go first, up to half of the bound; then signals do. A hub that sends acknowledgements faster
-    /// than the link takes them cannot stop signals.
+    /// than the link writes them cannot stop signals.
     fn take_data(&mut self, messages: &mut Vec<Bytes>) {
         let mut taken = 0;
         while taken < AT_ONCE {
@@ -147,12 +147,12 @@ impl Lanes {
     }
 }
 
-/// What became of a frame.
+/// The result for a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushed {
-    /// It is written in its turn.
+    /// It is queued.
     Taken,
-    /// It is written in its turn; from now on the link is backed up.
+    /// It is queued; from now on the link is backed up.
     BackedUp,
     /// There is no space: it is dropped.
     Dropped,
@@ -181,7 +181,7 @@ pub struct LinkQueue {
 }
 
 impl LinkQueue {
-    /// An empty queue for a link whose stream makes this progress.
+    /// An empty queue for a link whose stream has this progress.
     pub fn over(progress: Arc<Progress>) -> Self {
         LinkQueue {
             progress,
@@ -189,11 +189,11 @@ impl LinkQueue {
         }
     }
 
-    /// Adds a signal or an acknowledgement that came by this link, or began here.
+    /// Adds a signal or an acknowledgement that arrived on this link, or that this hub sends.
     pub fn push_data(&self, frame: &DataFrame, came_by: Option<LinkId>) -> Pushed {
         let mut lanes = self.lanes.lock();
         let pushed = match frame {
-            // A link that closes sends nothing more; the window sends the frame by another.
+            // A link that closes sends nothing more; the window sends the frame on another.
             _ if lanes.closing.is_some() => return Pushed::Taken,
             DataFrame::Signal(signal) => {
                 lanes.put_signal(frame, SIGNAL_COST + signal.body.payload().len(), came_by)
@@ -220,19 +220,19 @@ impl LinkQueue {
         self.lanes.lock().data.bytes > BACKED_UP / 2
     }
 
-    /// Whether a control message may be put in.
+    /// Whether there is space for a control message.
     pub fn takes_control(&self) -> bool {
         let lanes = self.lanes.lock();
         lanes.control.is_none() && lanes.closing.is_none()
     }
 
-    /// Puts the next control message in.
+    /// Inserts the next control message.
     pub fn put_control(&self, message: Bytes) {
         self.lanes.lock().control = Some(message);
         self.writer.wake();
     }
 
-    /// Closes the link: what waits is written, then `bye`.
+    /// Closes the link: the queue is written, then `bye`.
     pub fn close(&self, bye: Bytes) {
         self.lanes.lock().closing.get_or_insert(bye);
         self.writer.wake();

@@ -1,9 +1,9 @@
-//! Signs of life of the other end of a link, byte by byte.
+//! Detects that the other end of a link is alive, byte by byte.
 //!
-//! A long message on a slow line takes longer than a hub may be silent, and nothing else comes by the link meanwhile.
-//! So bytes count, and not whole messages: any byte that is read is a sign of life, and so is a socket that takes bytes
-//! again after it took none, because the other end has acknowledged some. That a socket takes bytes *at once* means
-//! nothing: as long as it has space, the kernel takes pings for a machine that is gone.
+//! A long message on a slow line takes longer than a hub may be silent, and no other message arrives meanwhile. So
+//! bytes count, and not whole messages: any byte that is read is a sign of life, and so is a socket that accepts bytes
+//! again after it accepted none, because the other end has acknowledged some. A socket that accepts bytes *at once*
+//! proves nothing: as long as it has space, the kernel accepts pings for a machine that is gone.
 //!
 //! Shared between the stream below a WebSocket, the link's writer and its queue.
 
@@ -28,12 +28,12 @@ impl Progress {
         self.heard.store(true, Ordering::Relaxed);
     }
 
-    /// Whether there was one since this was last asked.
+    /// Whether there was one since the last call.
     pub fn take_heard(&self) -> bool {
         self.heard.swap(false, Ordering::Relaxed)
     }
 
-    /// How often a socket that took no more took more again; two counts that differ mean progress.
+    /// How often a full socket accepted bytes again; two counts that differ mean progress.
     pub fn moves(&self) -> u64 {
         self.moves.load(Ordering::Relaxed)
     }
@@ -49,7 +49,7 @@ impl Progress {
 pub struct Observed<S> {
     stream: S,
     progress: Arc<Progress>,
-    /// It took no bytes when it was last written to, or flushed.
+    /// It accepted no bytes when it was last written to, or flushed.
     write_waits: bool,
     flush_waits: bool,
 }

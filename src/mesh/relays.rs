@@ -1,10 +1,11 @@
-//! The STUN and TURN servers of other hubs: asked for, proved, checked and kept, for `/ice-servers` to name the nearest.
+//! The STUN and TURN servers of other hubs: asked for, proved, checked and stored, so that `/ice-servers` can name the
+//! nearest.
 //!
-//! Hubs that share one `TURN_SECRET` ask each other over the mesh, and no others: credentials made here are good there,
-//! and a hub that answers has proved that it knows the secret. The nearest are asked, by the cost of the path: those
-//! that had servers every [`ASK`], so that a full one is left out soon; the others seldom. Servers that are not
-//! confirmed for [`KEEP`] are forgotten, and so are those of a hub that is out of reach. Knows nothing of HTTP, nor
-//! this hub's own servers: [`Relays::offer`] tells it those. It sends nothing itself: `inquiry` does.
+//! Hubs that share one `TURN_SECRET` ask each other over the mesh, and no others: credentials of this hub are valid
+//! there, and a hub that answers has proved that it knows the secret. The nearest are asked, by the cost of the path:
+//! those that had servers every [`ASK`], so that a full one is soon left out; the others rarely. Servers that are not
+//! confirmed for [`KEEP`] are forgotten, and so are those of an unreachable hub. Knows nothing of HTTP, nor of this
+//! hub's own servers, which [`Relays::offer`] sets. It sends nothing itself: `inquiry` does.
 
 mod allowed;
 mod message;
@@ -25,25 +26,25 @@ pub(super) use allowed::{NotAllowed, check};
 use message::MOST_URLS;
 pub(super) use message::{Answer, Message};
 
-/// How often a hub that has servers is asked, also while it is full.
+/// The time between two questions to a hub that has servers, even while it is full.
 const ASK: Duration = Duration::from_secs(10);
-/// How often a hub that has no servers, or does not answer, is asked; a hub that does not answer is asked sooner at
-/// first, since messages get lost.
+/// The time between two questions to a hub that has no servers, or does not answer; a hub that does not answer is asked
+/// sooner at first, because messages get lost.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// How soon a hub that has not answered is first asked again; twice as long each time.
 const ASK_SOON: Duration = Duration::from_secs(2);
-/// How long an answer counts.
+/// How long an answer is used.
 const KEEP: Duration = Duration::from_secs(35);
-/// How long addresses that were checked, and names that were looked up, are not checked again.
+/// For how long checked addresses, and looked-up names, are not checked again.
 const CHECKED: Duration = Duration::from_secs(300);
-/// How many hubs are asked, the nearest first.
+/// How many hubs are asked: the nearest.
 const ASKED: usize = 32;
 /// How soon a hub that asks again gets another answer.
 const ANSWER: Duration = Duration::from_secs(1);
 /// The most hubs that are remembered: as many as a mesh can have.
 const MOST_KNOWN: usize = 8_192;
 
-/// Gives the servers of this hub.
+/// Returns the servers of this hub.
 type OwnServers = Box<dyn Fn() -> Vec<String> + Send + Sync>;
 
 /// The servers of hubs.
@@ -59,25 +60,25 @@ pub(super) struct Relays {
 /// The servers of one hub.
 #[derive(Debug)]
 struct HubRelays {
-    /// When it was last asked, and by which number, if it has not answered.
+    /// When it was last asked, and with which number, if it has not answered.
     asked: Option<Instant>,
     number: Option<u64>,
-    /// How often it was asked in vain.
+    /// How many questions in a row it did not answer.
     in_vain: u32,
     /// When it was last answered.
     answered: Option<Instant>,
     urls: Vec<IceUrl>,
-    /// It has named servers before: when it names none now, it is full.
+    /// It has named servers before: if it names none now, it is full.
     has_had: bool,
-    /// When it last told of its servers.
+    /// When it last named its servers.
     told: Instant,
     checked: Instant,
 }
 
-/// What became of an answer.
+/// The result of an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum AnswerOutcome {
-    /// Its addresses are as before.
+    /// Its addresses are the same as before.
     Same,
     /// Its addresses have to be checked.
     Check(Vec<String>),
@@ -101,13 +102,13 @@ impl Relays {
         }
     }
 
-    /// Sets the servers that this hub tells of. To be called once.
+    /// Sets the servers of this hub. To be called once.
     pub(super) fn offer(&self, own: OwnServers) {
         // A hub has one task that calls this.
         let _ = self.own.set(own);
     }
 
-    /// The servers of the nearest of these hubs that have some and take more, hub by hub.
+    /// The servers of the nearest of these hubs that have some and accept more clients, hub by hub.
     pub(super) fn nearby(&self, hubs: &[HubView]) -> Vec<IceUrl> {
         let known = self.known.lock();
         let now = Instant::now();
@@ -142,7 +143,7 @@ impl Relays {
         due.collect()
     }
 
-    /// The answer to a question of this hub, unless it had one a moment ago.
+    /// The answer to a hub's question, unless that hub got one a moment ago.
     pub(super) fn answer(
         &self,
         number: u64,
@@ -177,7 +178,7 @@ impl Relays {
         })
     }
 
-    /// An answer came.
+    /// An answer arrived.
     pub(super) fn hear(
         &self,
         answer: &Answer<'_>,

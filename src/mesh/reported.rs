@@ -1,7 +1,7 @@
-//! What operators are told of other hubs: who came into reach and who is lost, and with whom there is a link.
+//! Events about other hubs, for operators: hubs that came into reach or were lost, and links between them.
 //!
-//! Looks at what is published of the mesh, and says what is new in it; that two hubs had two links for a moment is not. Owned by
-//! the driver.
+//! Compares the published state of the mesh with the last one. That two hubs had two links for a moment is not an
+//! event. Owned by the driver.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,19 +21,19 @@ pub(super) struct Reported {
 }
 
 impl Reported {
-    /// A link stands.
+    /// There is a new link.
     pub(super) fn on_up(&mut self, link: LinkId, hub: HubId) {
         self.links.insert(link, hub);
     }
 
-    /// A link is gone.
+    /// A link has closed.
     pub(super) fn on_down(&mut self, link: LinkId, reason: &'static str) {
         if let Some(hub) = self.links.remove(&link) {
             self.ended.insert(hub, reason);
         }
     }
 
-    /// Says what is new.
+    /// Reports the differences.
     pub(super) fn look(&mut self, published: &Published, events: &Events) {
         let hubs = published.hubs();
         let now: BTreeSet<HubId> = hubs.iter().map(|hub| hub.id).collect();

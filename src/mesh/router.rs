@@ -1,10 +1,10 @@
 //! The data path: from a session, or from a link, straight to the target's mailbox or to the next link's
 //! queue.
 //!
-//! Reads the directory behind its read lock, enters the exchange (signal windows and the waiting room) behind a
-//! short mutex, and hands over to the registry or to a link's queue. No task stands in between and nothing
-//! here waits. Called from any thread: by sessions, by links, and by the driver when the control plane has
-//! touched the exchange. What only the driver can do goes to it by [`ToDriver`].
+//! Reads the directory behind its read lock, calls the exchange (signal windows and the waiting room) behind a short
+//! mutex, and hands over to the registry or to a link's queue. No other task takes part and nothing here waits. Called
+//! from any thread: by sessions, by links, and by the driver when the control plane has changed the exchange. Work that
+//! only the driver can do goes to it in [`ToDriver`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -27,39 +27,39 @@ use super::tagged;
 use crate::metrics::{LinkTraffic, Metrics, Via};
 use crate::peers::registry::Registry;
 
-/// What the data path hands to the driver.
+/// The data that the data path leaves for the driver.
 #[derive(Debug, Default)]
 pub struct ToDriver {
     handoff: Mutex<Handoff>,
-    /// Woken when something was handed over, a deadline came nearer, or a link's writer took the control message.
+    /// Woken when something was left, a deadline came nearer, or a link's writer removed the control message.
     pub wake: Notify,
 }
 
-/// What was left since the driver last took it.
+/// The data that was left since the driver last collected it.
 #[derive(Debug, Default)]
 pub struct Handoff {
     /// Messages of other hubs' control planes.
     pub hub_messages: Vec<(HubId, Bytes)>,
     /// Tokens of messages to other hubs that failed.
     pub failed_tokens: Vec<u64>,
-    /// The last hub that a signal named as its source's although it does not hold the sender.
+    /// The last hub that a signal named as its source's although it does not have the sender.
     pub forged: Option<HubId>,
 }
 
 impl ToDriver {
-    /// Hands something over and wakes the driver.
+    /// Leaves something and wakes the driver.
     pub fn hand_off(&self, put: impl FnOnce(&mut Handoff)) {
         put(&mut self.handoff.lock());
         self.wake.notify_one();
     }
 
-    /// Takes all that was left.
+    /// Removes all data.
     pub fn take(&self) -> Handoff {
         std::mem::take(&mut self.handoff.lock())
     }
 }
 
-/// The frame that the exchange was given, which its effects may be about.
+/// The frame that the exchange was given, to which its effects may refer.
 #[derive(Clone, Copy)]
 struct Came {
     by: LinkId,
@@ -87,7 +87,7 @@ impl Traffic {
     }
 }
 
-/// The data path's view of the mesh.
+/// The mesh, for the data path.
 pub struct Router {
     started: Instant,
     directory: Arc<RwLock<Directory>>,
@@ -98,15 +98,15 @@ pub struct Router {
     data_in: Traffic,
     control_in: Traffic,
     data_out: prometheus::IntCounter,
-    /// How many signals wait for their target: 0 lets local signals pass by the exchange.
+    /// How many signals wait for their target: if 0, local signals need not go through the exchange.
     waiting: AtomicUsize,
-    /// The deadline, in microseconds, that the driver will wake up for.
+    /// The deadline, in microseconds, at which the driver will wake up.
     armed: AtomicU64,
     /// For the driver.
     pub to_driver: ToDriver,
-    /// What hubs say of their STUN and TURN servers.
+    /// The messages of hubs about their STUN and TURN servers.
     relays: mpsc::Sender<(HubId, Bytes)>,
-    /// What they ask and tell each other for their operators.
+    /// The messages of hubs for their operators.
     operators: mpsc::Sender<(HubId, Bytes)>,
 }
 
@@ -144,7 +144,7 @@ impl Resolve for Live<'_> {
     }
 }
 
-/// The token of messages whose failure nobody needs to hear of. Contests count theirs from 0.
+/// The token of messages whose failure no part wants to know. Contests count theirs from 0.
 const NOBODY_S: u64 = u64::MAX;
 
 impl Router {
@@ -213,7 +213,7 @@ impl Router {
         }
     }
 
-    /// Every link, in the order that they came up.
+    /// Every link, in the order of opening.
     pub fn links(&self) -> Vec<(LinkId, Arc<LinkQueue>)> {
         let mut links: Vec<_> = self
             .links
@@ -225,8 +225,8 @@ impl Router {
         links
     }
 
-    /// Hands a signal of a local peer on. An error is for the sender, who has to be told at once; of later failures the
-    /// registry tells it.
+    /// Sends a signal of a local peer. The sender has to be told of an error at once; the registry tells it of later
+    /// failures.
     pub fn signal(&self, signal: Signal<'_>) -> Result<(), SignalFailure> {
         let (source, target) = (signal.source, signal.target);
         steps::accepted(source, target, signal.kind);
@@ -239,7 +239,7 @@ impl Router {
             let directory = self.directory.read();
             let found = match self.waiting.load(Ordering::Acquire) {
                 0 => directory.resolve(&signal.source.network, signal.target),
-                // It must not overtake signals that wait: the exchange looks.
+                // It must not overtake signals that wait: the exchange checks that.
                 _ => None,
             };
             if let Some(found) = found.filter(|found| found.hub == directory.me()) {
@@ -276,7 +276,7 @@ impl Router {
         }
     }
 
-    /// The claim is still there, but its peer is not: another peer may take the id up.
+    /// The claim still exists, but its peer is gone: another peer may take the id.
     fn wait_for_another(&self, source: &Source, delivery: Delivery) -> Result<(), SignalFailure> {
         let now = self.now();
         let target = delivery.target.clone();
@@ -300,8 +300,8 @@ impl Router {
         found: Option<Found>,
     ) -> Result<(), SignalFailure> {
         let now = self.now();
-        // A payload may be kept for seconds, and must not keep the whole block alive that it was read in: frames that
-        // were read together share one.
+        // A payload may be kept for seconds, and must not keep the whole block in memory in which it was read: frames
+        // that were read together share one.
         let payload = Bytes::copy_from_slice(&signal.payload);
         let signal = Signal { payload, ..signal };
         let mut exchange = self.exchange.lock();
@@ -323,7 +323,7 @@ impl Router {
         Ok(())
     }
 
-    /// Sends another hub a message whose failure nobody needs to hear of.
+    /// Sends another hub a message whose failure no part wants to know.
     pub fn tell_hub(&self, to: HubId, payload: Bytes) {
         let now = self.now();
         let mut exchange = self.exchange.lock();
@@ -331,8 +331,8 @@ impl Router {
         self.drain(&mut exchange);
     }
 
-    /// Hands a local peer's publication to the members of its network, here and elsewhere, each once and in order with
-    /// the signals of that peer. An error is for the sender, who has to be told at once: not all members got it.
+    /// Sends a local peer's publication to the members of its network, here and elsewhere, each once and in order with
+    /// the signals of that peer. The sender has to be told of an error at once: not all members got it.
     pub fn publish(
         &self,
         source: &Source,
@@ -378,7 +378,7 @@ impl Router {
         }))
     }
 
-    /// A local peer with this id is gone and has left signals of other hubs' peers unread: tells these.
+    /// A local peer with this id has left signals of other hubs' peers unread: tells these.
     pub fn return_unread(&self, target: &PeerId, unread: &[Unread]) {
         let now = self.now();
         let mut exchange = self.exchange.lock();
@@ -386,7 +386,7 @@ impl Router {
         self.drain(&mut exchange);
     }
 
-    /// Takes in a data message of a link. If it cannot be read, the caller closes the link.
+    /// Handles a data message of a link. If it cannot be read, the caller closes the link.
     pub fn handle_data(&self, link: LinkId, message: &Bytes) -> Result<(), WireError> {
         let frames = wire::split_data(message)?;
         self.data_in.count(frames.len(), message.len());
@@ -437,7 +437,7 @@ impl Router {
         self.drain_after(exchange, None);
     }
 
-    /// Carries out the effects of the frame that came.
+    /// Carries out the effects of the present frame.
     fn drain_after(&self, exchange: &mut Exchange, came: Option<Came>) {
         while let Some(effect) = exchange.poll_effect() {
             match effect {
@@ -456,7 +456,7 @@ impl Router {
                     let _ = self.relays.try_send((from, payload));
                 }
                 Effect::HubMessage { from, payload } if tagged::is(tagged::OPERATORS, &payload) => {
-                    // So is this, or the part that asked gives it up.
+                    // So is this, or the asker gives up.
                     let _ = self.operators.try_send((from, payload));
                 }
                 Effect::HubMessageFailed { token, .. } if token == NOBODY_S => {}

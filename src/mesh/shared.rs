@@ -1,6 +1,6 @@
-//! What links, dials and the driver share, and the ways to a link: a dial, and an inbound socket.
+//! The state that links, dials and the driver share; makes links from dials and from inbound sockets.
 //!
-//! One for each hub. Knows the driver by its inbox alone.
+//! One for each hub. Knows only the inbox of the driver.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -37,12 +37,12 @@ const HANDSHAKES: usize = 64;
 /// The most inbound links and handshakes of one address: half of what a hub accepts, so that one address alone cannot
 /// keep others out.
 const LINKS_PER_ADDRESS: usize = 128;
-/// How many warnings a minute one address may cause; its further faults are only counted.
+/// The most warnings a minute about one address; its further faults are only counted.
 const WARNINGS_A_MINUTE: NonZeroU32 = NonZeroU32::MIN;
-/// When other hubs may dial again after this one's shutdown: a restart takes about that long.
+/// When other hubs may dial again after this one's shutdown: about the time of a restart.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What links, dials and the driver share.
+/// The state that links, dials and the driver share.
 pub struct MeshContext {
     /// Whether there are links at all.
     enabled: bool,
@@ -299,7 +299,7 @@ impl MeshContext {
     }
 }
 
-/// Whether this looks like a hub of ours with a wrong setting: its operator has to act.
+/// Whether this looks like one of our hubs with a wrong setting: its operator has to act.
 fn is_for_operators(error: HandshakeError) -> bool {
     use Rejection::{Namespace, Token, Version};
     let refused = matches!(error, HandshakeError::Refused(Token | Namespace | Version));

@@ -13,7 +13,7 @@ use tracing::{Level, enabled, trace};
 
 use crate::dialect;
 
-/// The values that identify a signal between hubs.
+/// The three values that identify a signal between hubs.
 #[derive(Clone, Copy)]
 pub struct Passage {
     source_hub: HubId,
@@ -21,7 +21,7 @@ pub struct Passage {
     number: u64,
 }
 
-/// A frame that came by a link, read for the log; `None` while no line would show it.
+/// A frame that arrived on a link, decoded for the log; `None` while no line would show it.
 pub fn read(frame: &RawFrame) -> Option<DataFrame> {
     enabled!(Level::TRACE).then(|| wire::read_data(frame.clone()).ok())?
 }
@@ -72,17 +72,17 @@ pub fn refused(source: &Source, target: &PeerId, why: SignalFailure) {
     trace!(from = %source.peer, to = %target, reason = why.as_str(), "signal refused");
 }
 
-/// It waits until a peer has the id that it is for.
+/// It waits until a peer has the id of its target.
 pub fn waits(source: &Source, target: &PeerId) {
     trace!(from = %source.peer, to = %target, "signal waits for its target");
 }
 
-/// A session has handed over what its peer publishes, for the members here and at `hubs` other hubs.
+/// A session has handed over a publication of its peer, for the members here and at `hubs` other hubs.
 pub fn published(source: &Source, hubs: usize) {
     trace!(from = %source.peer, hubs, "publication accepted");
 }
 
-/// A frame goes out by a link: one of this hub's own, or one that is passed on for others.
+/// A frame is sent on a link: one of this hub's own, or one that it forwards.
 pub fn sent(frame: &DataFrame, is_own: bool, to_link: LinkId) {
     match frame {
         DataFrame::Signal(signal) if is_own => match &signal.body {
@@ -112,8 +112,8 @@ pub fn sent(frame: &DataFrame, is_own: bool, to_link: LinkId) {
     }
 }
 
-/// The hub of the receivers has said which signals it took. Refused ones are logged one by one, and again until their
-/// own hub no longer keeps them.
+/// The hub of the receivers has acknowledged signals. Refused ones are logged one by one, and again until their own hub
+/// no longer keeps them.
 pub fn acknowledged(me: impl FnOnce() -> HubId, frame: Option<&DataFrame>) {
     if let Some(DataFrame::Ack(ack)) = frame
         && ack.head.dest == me()
@@ -150,7 +150,7 @@ pub fn delivered(me: impl FnOnce() -> HubId, delivery: &Delivery) {
     );
 }
 
-/// Something that was published at another hub is in the mailboxes of the members here.
+/// A publication from another hub is in the mailboxes of the members here.
 pub fn handed_out(me: impl FnOnce() -> HubId, publication: &Publication) {
     if !enabled!(Level::TRACE) {
         return;
@@ -179,7 +179,7 @@ pub fn failed(failed: &Failed) {
     );
 }
 
-/// The exchange has counted something about the signal that came.
+/// The exchange has counted something about the present signal.
 pub fn counted(passage: Passage, event: &'static str) {
     let Passage {
         source_hub,

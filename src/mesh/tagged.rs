@@ -1,7 +1,7 @@
-//! Messages between hubs that the core does not know: postcard behind one byte that tells their kind.
+//! Messages between hubs that the core cannot read: postcard after a byte for their kind.
 //!
-//! They travel as signals between hubs do. Hubs that do not know a byte ignore the message; MESH.md lists all, those of
-//! the core among them. Decoding never panics.
+//! They are sent like signals between hubs. A hub that does not know a byte ignores the message. MESH.md lists all
+//! bytes, including those of the core. Decoding never panics.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 pub(super) const RELAYS: u8 = 4;
 /// Messages about the condition of hubs.
 pub(super) const CONDITIONS: u8 = 5;
-/// What hubs ask and tell each other for their operators.
+/// Messages between hubs for their operators.
 pub(super) const OPERATORS: u8 = 6;
 
 pub(super) fn encode(tag: u8, message: &impl Serialize) -> Bytes {

@@ -1,11 +1,11 @@
 //! Why there is no link with an address, and when to log it.
 //!
-//! Owns the present trouble of each address that was dialled without success, and of each name that was looked up in
-//! vain. Knows neither sockets nor the log: the driver reports to it, logs what it says is due, and shows the causes to
-//! operators.
+//! Owns the present problem of each address that was dialled without success, and of each name whose look-up failed.
+//! Knows neither sockets nor the log: the driver reports to it, logs the problems that it says are due, and shows the
+//! causes to operators.
 //!
 //! Promises: a cause that lasts until an operator acts is due at once, and again every [`AGAIN`]; another cause of the
-//! same address not before [`OTHER`]. A trouble that may end within moments, such as another hub's start, is due after
+//! same address not before [`OTHER`]. A problem that may end within moments, such as another hub's start, is due after
 //! [`GRACE`].
 
 use std::collections::BTreeMap;
@@ -13,15 +13,15 @@ use std::time::Duration;
 
 use hubmesh_core::ids::Moment;
 
-/// How long an address may be out of reach before it is worth a line: hubs that start together miss each other at first.
+/// How long an address may be unreachable before it is logged: hubs that start together miss each other at first.
 const GRACE: Duration = Duration::from_secs(2);
 /// How soon a lasting cause is logged again.
 const AGAIN: Duration = Duration::from_secs(600);
 /// How soon another cause than the last is logged.
 const OTHER: Duration = Duration::from_secs(60);
-/// How long an address that is no longer tried is kept in mind.
+/// How long an address that is no longer dialled is remembered.
 const KEEP: Duration = Duration::from_secs(3_600);
-/// The most addresses that are kept in mind. Other hubs can name more.
+/// The most addresses that are remembered. Other hubs can name more.
 const MOST: usize = 4_096;
 
 /// Why a dial or a lookup failed.
@@ -50,7 +50,7 @@ struct Case {
 pub struct Troubles(BTreeMap<String, Case>);
 
 impl Troubles {
-    /// This happened to an address. Gives whether to log it now.
+    /// A dial or look-up failed. Returns whether to log it now.
     pub fn on_failure(&mut self, now: Moment, address: &str, trouble: Trouble) -> bool {
         if !self.0.contains_key(address) {
             self.0.retain(|_, case| now - case.last < KEEP);
@@ -140,7 +140,7 @@ mod tests {
         }
     }
 
-    /// The seconds, of these, at which a failure is due to be told.
+    /// The seconds, of these, at which a failure is due to be logged.
     fn told(troubles: &mut Troubles, label: &'static str, seconds: &[u64]) -> Vec<u64> {
         let stands = label != "unreachable";
         let mut is_due = |second: &u64| troubles.on_failure(at(*second), A, trouble(label, stands));

@@ -1,14 +1,14 @@
-//! What waits for one peer's socket: messages, and control from the hub to its session.
+//! The queue of messages for one peer's socket, and of control from the hub to its session.
 //!
-//! Any thread may put something in, and never waits: the lock is held for moments. Signals may fill half of it, and
-//! each sender a part of that which shrinks as it fills (`shares`); a signal over its sender's part is refused.
-//! Messages of the hub that other hubs can cause count as signals of the hub. Only the hub's own messages use the other
-//! half: when one does not fit, the session is marked for closing ([`CloseReason::OutboxFull`]). The session alone
-//! takes out. Knows no dialect and no socket; memory is given back whenever it runs empty.
+//! Any thread may insert, and never waits: the lock is held for moments. Signals may fill half of it, and each sender a
+//! part of that which shrinks as it fills (`shares`); a signal over its sender's part is refused. Messages of the hub
+//! that other hubs can cause count as signals of the hub. Only the hub's own messages use the other half: when one does
+//! not fit, the session is marked for closing ([`CloseReason::OutboxFull`]). Only the session removes. Knows no dialect
+//! and no socket; memory is freed whenever it is empty.
 //!
-//! Invariants: messages leave in the order in which they came in; what waits is bounded in messages and bytes, and
-//! a roster counts as the bytes that it may become; no signal ends a session; a signal that was taken in and never
-//! taken out is given back by [`Mailbox::shut`]; the first reason to close stays.
+//! Invariants: messages leave in the order of insertion; the queue is bounded in messages and bytes, and a roster
+//! counts as the bytes that it may become; no signal ends a session; [`Mailbox::shut`] returns each inserted signal
+//! that was not removed; the first reason to close stays.
 
 mod shares;
 
@@ -31,14 +31,14 @@ use crate::watch::Party;
 
 use shares::SenderShares;
 
-/// The mailbox did not take it: it is full, or its session is ending.
+/// The mailbox refused the message: it is full, or its session is ending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MailboxFull;
 
 /// Control from the hub to a session; overtakes messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Control {
-    /// The claim stands.
+    /// The claim is accepted.
     Accepted(ClaimNo),
     /// The claim is refused, or gone; the mesh has forgotten it.
     Lost {
@@ -53,14 +53,14 @@ pub enum Control {
     Probe {
         /// The claim that is asked about.
         claim: ClaimNo,
-        /// To be given back.
+        /// Returned with the answer.
         token: u64,
         /// How long to wait for a sign of life.
         within: Duration,
     },
 }
 
-/// The members that a newcomer is told of; written message by message as the socket takes them.
+/// The members that a newcomer is told of; encoded message by message as the socket accepts them.
 #[derive(Debug)]
 pub struct PendingRoster {
     /// The network.
@@ -112,11 +112,11 @@ impl Author {
 /// The facts about a signal that are needed to tell its sender that it was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
-    /// Whose it is.
+    /// Its author.
     pub sender: Sender,
     /// The claim that it is for.
     pub to: ClaimNo,
-    /// What kind it is.
+    /// Its kind.
     pub kind: SignalKind,
 }
 
@@ -126,7 +126,7 @@ impl Receipt {
     }
 }
 
-/// One item that waits.
+/// One item in the queue.
 #[derive(Debug)]
 pub enum Item {
     /// One message of the hub.
@@ -139,7 +139,7 @@ pub enum Item {
     Roster(Box<PendingRoster>),
 }
 
-/// The most that may wait.
+/// The bounds of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
     /// Messages.
@@ -151,12 +151,12 @@ pub struct Capacity {
 /// The part of a mailbox that signals may fill.
 const SIGNALS_PART: u32 = 2;
 
-/// What waits for one session.
+/// The queue of one session.
 pub struct Mailbox {
     capacity: Capacity,
-    /// Whose it is, as far as that is known.
+    /// Its party, as far as that is known.
     party: Option<Party>,
-    /// The same, where it has shown who it is only later.
+    /// Its party, if it has shown that only later.
     proven: OnceLock<Box<Party>>,
     queue: Mutex<Contents>,
     control: Mutex<Controls>,
@@ -171,7 +171,7 @@ struct Contents {
     bytes: usize,
     signals: SenderShares,
     shut: bool,
-    /// Something waits that the session has not been woken for.
+    /// The session has not been woken for an item.
     unannounced: bool,
 }
 
@@ -227,14 +227,14 @@ impl Mailbox {
         }
     }
 
-    /// Whose it is, as far as that is known.
+    /// Its party, as far as that is known.
     pub fn party(&self) -> Option<&Party> {
         self.proven.get().map(Box::as_ref).or(self.party.as_ref())
     }
 
-    /// From now on it belongs to this party. Only once: a client never becomes another party.
+    /// From now on it belongs to this party. Only once: a party never changes.
     pub fn prove(&self, party: Party) {
-        // A proven party stays the same.
+        // A proven party stays.
         let _ = self.proven.set(Box::new(party));
     }
 
@@ -243,19 +243,19 @@ impl Mailbox {
         self.control.lock().close
     }
 
-    /// Puts a signal in, unless it is over the part of all signals or of this sender; then nothing changes.
+    /// Inserts a signal, unless it is over the part of all signals or of this sender; then nothing changes.
     pub fn push_signal(&self, text: Utf8Bytes, receipt: Receipt) -> Result<(), MailboxFull> {
         let (author, bytes) = (receipt.author(), text.len());
         self.put_within_share(author, bytes, Item::Signal(text, receipt))
     }
 
-    /// Puts a publication in, under the terms of a signal. Its sender is not told if it is not read.
+    /// Inserts a publication, under the rules for a signal. Its sender is not told if it is not read.
     pub fn push_publication(&self, text: Utf8Bytes, sender: Sender) -> Result<(), MailboxFull> {
         let (author, bytes) = (Author::of(sender), text.len());
         self.put_within_share(author, bytes, Item::Unreceipted(text, author))
     }
 
-    /// Puts a message of the hub in that others may cause without end. It counts as a signal of the hub, so that such
+    /// Inserts a message of the hub that others may cause without limit. It counts as a signal of the hub, so that such
     /// messages and signals together leave the other half to the hub's own messages.
     pub fn push_spare(&self, text: Utf8Bytes) -> Result<(), MailboxFull> {
         let bytes = text.len();
@@ -279,17 +279,19 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Puts a message of the hub in; a mailbox that overflows refuses from then on, and its session ends.
+    /// Inserts a message of the hub. If there is no space, the mailbox refuses everything from then on, and its session
+    /// ends.
     pub fn push(&self, text: Utf8Bytes) -> Result<(), MailboxFull> {
         self.put(text.len(), Item::Text(text), WakeUp::Now)
     }
 
-    /// Puts a notice in, under the same terms. With [`WakeUp::Later`] the caller releases it in time.
+    /// Inserts a notice, under the rules for a message of the hub. With [`WakeUp::Later`] the caller releases it in
+    /// time.
     pub fn push_notice(&self, text: Utf8Bytes, wake: WakeUp) -> Result<(), MailboxFull> {
         self.put(text.len(), Item::Text(text), wake)
     }
 
-    /// Wakes the session for what was put in without waking it. True if there was something.
+    /// Wakes the session for items that were inserted without waking it. True if there were any.
     pub fn release(&self) -> bool {
         let unannounced = std::mem::take(&mut self.queue.lock().unannounced);
         if unannounced {
@@ -298,7 +300,8 @@ impl Mailbox {
         unannounced
     }
 
-    /// Puts a roster in, under the same terms: a client that moves about and does not read must not pile them up.
+    /// Inserts a roster, under the rules for a message of the hub: a client that moves often and does not read must not
+    /// fill memory with them.
     pub fn push_roster(&self, roster: Box<PendingRoster>) -> Result<(), MailboxFull> {
         self.put(roster.bytes(), Item::Roster(roster), WakeUp::Now)
     }
@@ -334,7 +337,7 @@ impl Mailbox {
         }
     }
 
-    /// Tells the session something.
+    /// Sends control to the session.
     pub fn tell(&self, control: Control) {
         if let Control::Close(reason) = control {
             return self.close(reason);
@@ -351,8 +354,7 @@ impl Mailbox {
         self.waker.wake();
     }
 
-    /// Refuses everything from now on and drops what waits; gives back the signals among that, in their order. For the
-    /// session's end.
+    /// Refuses everything from now on and drops the queue; returns its signals, in order. For the session's end.
     pub fn shut(&self) -> Vec<Receipt> {
         let mut queue = self.queue.lock();
         queue.shut = true;
@@ -367,14 +369,14 @@ impl Mailbox {
         signals.collect()
     }
 
-    /// Refuses everything from now on, if nothing waits. True if it does. For an end that loses nothing.
+    /// Refuses everything from now on, if the queue is empty. True if it is. For an end that loses nothing.
     pub fn shut_if_empty(&self) -> bool {
         let mut queue = self.queue.lock();
         queue.shut |= queue.items.is_empty();
         queue.shut
     }
 
-    /// Wakes the session by this waker for what comes in from now on.
+    /// Wakes the session with this waker for items inserted from now on.
     pub(crate) fn register(&self, waker: &Waker) {
         self.waker.register(waker);
     }
@@ -396,8 +398,7 @@ impl Mailbox {
         next
     }
 
-    /// Hands messages to `write` until they are `enough` bytes or none is left; stops at a roster, and gives
-    /// that out.
+    /// Passes messages to `write` until they are `enough` bytes or none is left; stops at a roster, and returns that.
     pub fn drain(&self, enough: usize, mut write: impl FnMut(&str)) -> Option<Box<PendingRoster>> {
         let mut queue = self.queue.lock();
         queue.unannounced = false;

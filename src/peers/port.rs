@@ -1,4 +1,4 @@
-//! What sessions ask of the mesh: the seam that lets their tests run without one.
+//! The interface through which sessions use the mesh: their tests run without one.
 
 use std::future::Future;
 
@@ -12,13 +12,13 @@ pub trait MeshPort: Clone + Send + Sync + 'static {
     /// A claim number that this process has not used.
     fn next_claim(&self) -> ClaimNo;
 
-    /// How many members of a network, mesh-wide, are told of a newcomer. It is told of as many.
+    /// How many members of a network, mesh-wide, are told of a newcomer. It is told of the same number.
     fn told_in(&self, network: &NetworkKey) -> usize;
 
     /// How many peers a network shows, in the whole mesh.
     fn members_of(&self, network: &NetworkKey) -> usize;
 
-    /// The others that a member of a network is told of in one message, and what each shows of itself.
+    /// The other members that a member of a network is told of in one message, each with its data.
     fn others(&self, network: &NetworkKey, peer: &PeerId) -> Vec<(PeerId, Option<Bytes>)>;
 
     /// A room, as it is known here.
@@ -27,7 +27,7 @@ pub trait MeshPort: Clone + Send + Sync + 'static {
     /// Asks to be in a network.
     fn join(&self, join: Join) -> impl Future<Output = ()> + Send;
 
-    /// Shows other data of a claim, or shows a claim that was `quiet`, which no member was told of.
+    /// Shows other data of a claim, or shows a claim that was `quiet` until now.
     fn update(
         &self,
         claim: ClaimNo,
@@ -38,7 +38,7 @@ pub trait MeshPort: Clone + Send + Sync + 'static {
     /// Gives a claim up.
     fn leave(&self, claim: ClaimNo, reason: LeaveReason) -> impl Future<Output = ()> + Send;
 
-    /// Gives a claim up without waiting, where a value that is dropped cannot wait.
+    /// Gives a claim up without waiting, because a dropped value cannot wait.
     fn leave_now(&self, claim: ClaimNo, reason: LeaveReason);
 
     /// Answers a probe.
@@ -49,7 +49,7 @@ pub trait MeshPort: Clone + Send + Sync + 'static {
         alive: bool,
     ) -> impl Future<Output = ()> + Send;
 
-    /// Hands a signal on. Later failures arrive through the registry.
+    /// Sends a signal. Later failures arrive through the registry.
     fn signal(&self, signal: Signal<'_>) -> Result<(), SignalFailure>;
 
     /// Publishes to all members of the network of a claim, and with `echo` to that claim too. Later failures arrive

@@ -1,7 +1,7 @@
 //! Why a connection ends: one enum, mapped once to the close code, the metric label and the words.
 //!
 //! The real `peerpigeon` client reconnects after every close but its own, with back-off, whatever the code; the codes
-//! are chosen for clients and people that do look at them. Knows no dialect by name, and no socket.
+//! are chosen for clients and people that read them. Knows no dialect by name, and no socket.
 
 use std::borrow::Cow;
 
@@ -20,7 +20,7 @@ pub enum CloseReason {
     ConnectionLost,
     /// No announcement, and no other use, within the time allowed.
     AnnounceTimeout,
-    /// Its first text did not tell which dialect it speaks.
+    /// Its first text did not show which dialect it uses.
     Undecided,
     /// Silent for too long, and unanswered pings.
     Silent,
@@ -50,22 +50,20 @@ pub enum CloseReason {
     NoSuchRoom,
     /// The hub has as many rooms as it may have.
     TooManyRooms,
-    /// Its address made as many of the rooms with members as one address may.
-    TooManyRoomsOfOne,
-    /// The hub takes too much memory to have more of it asked for.
+    /// The hub uses too much memory for this request.
     OutOfMemory,
-    /// The request was refused. The client is told on the socket, because browsers show scripts no answer to the
-    /// request.
+    /// The request was refused. The client is told on the socket, because browsers do not show scripts the answer to
+    /// the request.
     Refused,
-    /// The token that the client shows in what it says first is wrong.
+    /// The token in the client's first message is wrong.
     Unauthorized,
-    /// The client's token is over.
+    /// The client's token has expired.
     TokenExpired,
     /// The same peer came by a newer connection.
     Superseded,
-    /// An operator sent it away; it may come back.
+    /// An operator disconnected it; it may come back.
     Removed,
-    /// An operator keeps it out.
+    /// An operator has banned it.
     Banned,
     /// The hub is shutting down.
     Draining,
@@ -211,7 +209,7 @@ impl CloseReason {
         }
     }
 
-    /// The complaint for the client's protocol.
+    /// The error for the client's protocol.
     pub const fn complaint(self) -> Complaint<'static> {
         Complaint {
             code: self.label(),
@@ -251,7 +249,7 @@ impl CloseReason {
         )
     }
 
-    /// Whether messages that wait are still sent before the close frame.
+    /// Whether the waiting messages are still sent before the close frame.
     ///
     /// Not to a client that does not read: they would only delay the end.
     pub const fn sends_the_rest(self) -> bool {

@@ -1,13 +1,13 @@
 //! The peers that are connected to this hub: from a claim to the mailbox of its session, and from a network to
 //! its members here.
 //!
-//! The port through which the mesh reaches local peers. Sessions put their claims in before they join and take
-//! them out when they leave; the mesh's driver and the data path call everything else, from any thread, and
-//! nothing here waits. Knows no socket; what a peer reads is left to its dialect.
+//! The interface through which the mesh reaches local peers. Sessions insert their claims before they join and remove
+//! them when they leave; the mesh's driver and the data path call everything else, from any thread, and nothing here
+//! waits. Knows no socket; the text for a peer is left to its dialect.
 //!
-//! Invariants: the data path takes one shard's read lock, for a look-up; a full mailbox costs its own peer and no
-//! other; a member is on its network's list before its roster is queued, so with one caller for [`Registry::accepted`]
-//! and [`Registry::notify`] no change falls between the two and none is told twice.
+//! Invariants: the data path takes one shard's read lock, for a look-up. A full mailbox affects only its own peer.
+//! Order rule: a member is on its network's list before its roster is queued; so, with one caller for
+//! [`Registry::accepted`] and [`Registry::notify`], no change is lost between the two and none is told twice.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -49,10 +49,10 @@ mod shown;
 use bursts::Bursts;
 pub use peer::Peer;
 
-/// Locks that the claims are spread over: more than threads, so that joins rarely meet signals.
+/// The number of locks for the claims: more than threads, so that joins rarely meet signals.
 const SHARDS: usize = 32;
 
-/// How many members are woken for notices before other tasks get their turn: these wait for as many writes.
+/// How many members are woken for notices before other tasks run: these wait for as many writes.
 const WOKEN_AT_ONCE: usize = 64;
 
 type Claims = HashMap<ClaimNo, Arc<Peer>, foldhash::fast::RandomState>;
@@ -70,7 +70,7 @@ pub struct Registry {
     watch: Arc<Watch>,
 }
 
-/// How a text comes into a mailbox.
+/// How a text is put into a mailbox.
 type Push = fn(&Mailbox, Utf8Bytes) -> Result<(), MailboxFull>;
 
 impl Registry {
@@ -93,12 +93,12 @@ impl Registry {
         }
     }
 
-    /// Makes a claim known, before the mesh is asked for it.
+    /// Inserts a claim, before the mesh is asked for it.
     pub fn insert(&self, claim: ClaimNo, peer: Arc<Peer>) {
         self.shard(claim).write().insert(claim, peer);
     }
 
-    /// Forgets a claim, if it is known, which is given up for this reason.
+    /// Removes a claim, if it is there, which is given up for this reason.
     pub fn remove(&self, claim: ClaimNo, reason: LeaveReason) {
         let Some(peer) = self.shard(claim).write().remove(&claim) else {
             return;
@@ -115,7 +115,7 @@ impl Registry {
         }
     }
 
-    /// Hands a signal that came from another hub to its target. Its payload is judged before it is passed on.
+    /// Hands a signal from another hub to its target. Its payload is checked first.
     pub fn deliver(&self, delivery: &Delivery) -> Result<(), RefusedWhy> {
         let dialect = delivery.network.dialect();
         let most = dialect.map_or(json::MAX_DEPTH, dialect::max_depth);
@@ -123,7 +123,7 @@ impl Registry {
         self.hand_over(delivery, payload)
     }
 
-    /// Hands a signal of a local peer to its target: what its own dialect has read is not read again.
+    /// Hands a signal of a local peer to its target: its own dialect has already checked the payload.
     pub fn deliver_local(&self, delivery: &Delivery) -> Result<(), RefusedWhy> {
         let payload = std::str::from_utf8(&delivery.payload).map_err(|_| RefusedWhy::Forged)?;
         self.hand_over(delivery, payload)
@@ -159,7 +159,7 @@ impl Registry {
     }
 
     /// Hands a publication from another hub to the members of its network, which has `members` in the whole mesh. Its
-    /// payload is judged before it is passed on.
+    /// payload is checked first.
     pub fn publish(&self, publication: &Publication, members: usize) -> Result<(), RefusedWhy> {
         let dialect = publication.network.dialect().ok_or(RefusedWhy::Forged)?;
         let payload = json::one_value(&publication.payload, dialect::max_depth(dialect));
@@ -168,7 +168,7 @@ impl Registry {
     }
 
     /// Hands a local peer's publication to the other members of its network, and to itself unless it is the exception:
-    /// what its own dialect has read is not read again.
+    /// its own dialect has already checked the payload.
     pub fn publish_local(
         &self,
         publication: &Publication,
@@ -181,7 +181,7 @@ impl Registry {
         self.hand_out(dialect, publication, payload, members, except)
     }
 
-    /// One encoding for all members. Those whose mailboxes have no space left for its sender do not get it.
+    /// One encoding for all members. Members whose mailboxes have no space left for its sender do not get it.
     fn hand_out(
         &self,
         dialect: Dialect,
@@ -225,14 +225,14 @@ impl Registry {
         }
     }
 
-    /// Tells a sender that what it published did not reach all, or may not have.
+    /// Tells a sender that its publication did not reach all members, or may not have.
     pub fn unpublished(&self, unpublished: &Unpublished) {
         let Some(peer) = self.find(unpublished.source) else {
             return;
         };
         let why = unpublished.why;
         self.metrics.signals_failed.inc(why);
-        // Messages that other hubs can cause without end leave space for this hub's own.
+        // Messages that other hubs can cause without limit leave space for this hub's own.
         let text = peer.encode(&Event::Unpublished { why });
         if text.is_some_and(|text| peer.mailbox.push_spare(text).is_ok()) {
             self.metrics.messages_sent.inc(peer.dialect, Sent::Error);
@@ -262,7 +262,7 @@ impl Registry {
         self.tell_failed(source, &target, kind, why, repeats_previous, push);
     }
 
-    /// Tells the senders of signals that waited for a peer which is gone. Gives back those of other hubs' peers.
+    /// Tells the senders of the signals in the mailbox of a peer that is gone. Returns those of other hubs' peers.
     pub fn unread(&self, target: &PeerId, signals: &[Receipt]) -> Vec<Unread> {
         let mut told = HashSet::new();
         let mut elsewhere = Vec::new();
@@ -307,8 +307,8 @@ impl Registry {
         }
     }
 
-    /// Whether this peer's signal of this kind, which now failed for a target of this name, belongs to a failure that
-    /// the peer was told of. It is told once of those that belong together.
+    /// Whether this failure of a peer's signal of this kind, for a target of this name, belongs to one that the peer
+    /// was told of. It is told once of those that belong together.
     pub fn was_told(&self, peer: &Peer, target: &str, kind: SignalKind) -> bool {
         let begins = match dialect::failing(peer.dialect, kind) {
             Failing::Untold | Failing::Alone => return false,
@@ -323,12 +323,12 @@ impl Registry {
         peer.failures.goes_with_one(target, begins, now, wait)
     }
 
-    /// A claim stands: it becomes a member unless it is quiet, and is told of the others.
+    /// A claim is accepted: it becomes a member unless it is quiet, and is told of the others.
     pub fn accepted(&self, claim: ClaimNo, roster: Vec<(PeerId, Option<Bytes>)>) {
         self.accepted_in(claim, roster, None);
     }
 
-    /// A claim in a room stands; the room is new if the claim created it.
+    /// A claim in a room is accepted; the room is new if the claim created it.
     pub fn accepted_in(
         &self,
         claim: ClaimNo,
@@ -369,9 +369,8 @@ impl Registry {
     }
 
     /// A newer connection has the claim's id: the session of the older one is told.
-    ///
-    /// A client that reconnects whatever the reason, as `peerpigeon` does, comes back under the rules for a held id,
-    /// and these end the fight: it is refused while the newer one lives.
+    /// A client that reconnects whatever the reason, as `peerpigeon` does, is subject to the rules for a held id, and
+    /// these end the fight: it is refused while the newer one lives.
     pub fn superseded(&self, claim: ClaimNo) {
         self.metrics.takeovers.inc();
         self.show_takeover(claim);
@@ -448,7 +447,7 @@ impl Registry {
         sent.of(dialect, word).inc_by(receivers);
     }
 
-    /// When [`Registry::release`] has something to do; `None` if nothing is held back.
+    /// When [`Registry::release`] has something to do; `None` if no notice is delayed.
     pub fn next_release(&self) -> Option<Moment> {
         if self.waking.lock().is_empty() {
             return self.bursts.lock().poll_timeout();
@@ -456,8 +455,8 @@ impl Registry {
         Some(Moment(0))
     }
 
-    /// Wakes some sessions for notices that were held back for long enough. True if there are more, which come after
-    /// all other tasks had a turn.
+    /// Wakes some sessions for notices that were delayed long enough. True if there are more, which follow after all
+    /// other tasks have run.
     pub fn release(&self, now: Moment) -> bool {
         let mut waking = self.waking.lock();
         if waking.is_empty() {
@@ -491,12 +490,12 @@ impl Registry {
         due
     }
 
-    /// How many claims there are, quiet ones and those that still wait for the mesh included.
+    /// The number of claims, including quiet ones and those that still wait for the mesh.
     pub fn local_peers(&self) -> usize {
         self.shards.iter().map(|shard| shard.read().len()).sum()
     }
 
-    /// The networks that have members here, and how many.
+    /// The networks with members here, and how many each has.
     pub fn networks(&self) -> Vec<(NetworkKey, usize)> {
         let mut all = Vec::new();
         for shard in &self.members {
@@ -522,7 +521,7 @@ impl Registry {
     }
 }
 
-/// Whether all of it fitted.
+/// Whether all mailboxes had space.
 fn push_all(peer: &Peer, notice: &Notice, wake: WakeUp) -> bool {
     let mut room = true;
     for message in notice.messages() {

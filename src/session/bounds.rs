@@ -1,24 +1,25 @@
-//! What holds a client back, beside the limits that all have: its token, or the token that it has yet to show.
+//! The restrictions of one client, beside the limits for all: those of its token, or those of a client that has not
+//! shown one yet.
 //!
-//! Used by the conversation, which looks at it in `proving`. Knows no connection.
+//! Used by the conversation, which checks them in `proving`. Knows no connection.
 
 use crate::auth::scope::Scope;
 use crate::dialect::Complaint;
 use crate::limits::AddressSlot;
 
-/// What holds a client back.
+/// The restrictions of a client.
 pub(super) enum Bounds {
-    /// Its token confines it.
+    /// Those of its token.
     Confined(Scope),
-    /// It has yet to show a token. It has a slot among such clients until then.
+    /// It has not shown a token yet. Until then it has a slot among such clients.
     Unproven {
-        /// Free again when dropped.
+        /// Released when dropped.
         _slot: AddressSlot,
     },
 }
 
 impl Bounds {
-    /// Those of a client that has yet to show a token.
+    /// Those of a client that has not shown a token yet.
     pub(super) fn unproven(slot: AddressSlot) -> Box<Self> {
         Box::new(Bounds::Unproven { _slot: slot })
     }

@@ -1,8 +1,8 @@
 //! Carries out the actions of a client's protocol.
 //!
-//! The protocol hears each text and is told each event at once; the actions that follow are carried out in order. An
+//! The protocol is given each text and each event at once; the actions that it returns are carried out in order. An
 //! action about a network whose join is pending waits in `held`, and no other action waits for it. Joins, updates and
-//! leaves wait for the driver's inbox, all else for nobody. Knows no socket.
+//! leaves wait for the driver's inbox; no other action waits. Knows no socket.
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -24,14 +24,13 @@ use crate::dialect::{About, Action, Actions, Complaint, Dropped, HubEvent};
 use crate::peers::port::MeshPort;
 use crate::peers::reason::CloseReason;
 
-/// What is left to carry out, if anything has to wait. Boxed: it is rare, and would make the task of every idle client
-/// larger by as much.
+/// The remaining actions, if one has to wait. Boxed: it is rare, and would make the task of every idle client larger.
 pub(super) type Rest<'a> = Pin<Box<dyn Future<Output = Result<(), CloseReason>> + Send + 'a>>;
 
-/// What an action comes from.
+/// The cause of an action.
 #[derive(Clone, Copy)]
 pub(super) struct Cause<'a> {
-    /// The text that was heard, and when; `None` for an event, and for what was held.
+    /// The text, and when it was read; `None` for an event, and for a held action.
     heard: Option<(&'a Utf8Bytes, Instant)>,
     /// Why the connection ends if the protocol ends it.
     closes: CloseReason,
@@ -52,7 +51,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     M: MeshPort,
 {
-    /// Does what a text of the client asks for, or tells the client why not.
+    /// Carries out the actions of a client's text, or tells the client why not.
     pub(super) fn hear<'a>(
         &'a mut self,
         text: &'a Utf8Bytes,
@@ -70,8 +69,8 @@ where
         self.carry_out(actions, cause)
     }
 
-    /// Carries out the actions that follow from an event which may lead to anything: the connection stands, a join was
-    /// decided on, or a membership is lost.
+    /// Carries out the actions of an event that may have any: the connection is open, a join was decided, or a
+    /// membership is lost.
     pub(super) fn tell(
         &mut self,
         event: &HubEvent<'_>,
@@ -82,7 +81,7 @@ where
         self.carry_out(actions, Cause::none(closes))
     }
 
-    /// Carries out what follows from any other event: only messages.
+    /// Carries out the actions of any other event: only messages.
     pub(super) fn say(&mut self, event: &HubEvent<'_>) {
         let mut actions = Actions::new(unix_ms);
         self.protocol.tell(event, &mut actions);
@@ -116,7 +115,7 @@ where
         Ok(slow.map(|slow| -> Rest<'_> { Box::pin(self.finish(slow, std::iter::empty(), cause)) }))
     }
 
-    /// Begins with an action: carries it out, or keeps it for later, or gives it back if it waits for the mesh.
+    /// Begins with an action: carries it out, or keeps it for later, or returns it if it waits for the mesh.
     fn start<'a>(
         &mut self,
         action: Action<'a>,
@@ -170,7 +169,7 @@ where
         Ok(())
     }
 
-    /// Carries an action out, or gives it back if that waits for the mesh.
+    /// Carries an action out, or returns it if it waits for the mesh.
     pub(super) fn try_now<'a>(
         &mut self,
         action: Action<'a>,
@@ -215,7 +214,7 @@ where
         Ok(None)
     }
 
-    /// From now on the client goes by this id, if its token lets it.
+    /// From now on the client has this id, if its token allows it.
     fn identify(&mut self, peer: PeerId, proof: Bytes) -> Result<(), CloseReason> {
         if !self.admits(&peer) {
             let why = Complaint::new("other-peer", "the token is for another peer");
@@ -285,7 +284,8 @@ where
         self.say(&HubEvent::Dropped { what, why });
     }
 
-    /// Gives up the held actions: the hub's messages are sent, and the client learns that the rest is not carried out.
+    /// Gives up the held actions: the hub's messages are sent, and the client is told that the others are not carried
+    /// out.
     pub(super) fn refuse_held(&mut self) {
         while let Some(action) = self.held.pop() {
             match action {
@@ -302,8 +302,8 @@ where
         }
     }
 
-    /// Tells the client of a message that was read past: why, or, if an error would end its connection, that the target
-    /// is not reached.
+    /// Tells the client of a message that was too long to keep: why, or, if an error would end its connection, that the
+    /// target is not reached.
     pub(super) fn refuse_read_past(&mut self, skipped: &ReadPast) {
         let longest = self.shared.limits.max_message_bytes;
         let what = Dropped::Ends {
@@ -314,7 +314,7 @@ where
         self.say(&HubEvent::Dropped { what, why });
     }
 
-    /// Whether a join, an update or a publication that the client asks for does not come too soon; the first join is free.
+    /// Whether a join, an update or a publication of the client does not come too soon; the first join is free.
     fn may_ask(&mut self, action: &Action<'_>) -> bool {
         let (network, leaving, counts) = match action {
             Action::Join {
@@ -410,14 +410,14 @@ where
         }
     }
 
-    /// Whether a failure belongs to one that the client was told of.
+    /// Whether a failure belongs to one that the client has already been told of.
     fn was_told(&self, about: &About, target: &str, kind: SignalKind) -> bool {
         let peer = self.memberships.present(about);
         peer.is_some_and(|peer| self.shared.registry.was_told(peer, target, kind))
     }
 }
 
-/// A payload, without a copy if it makes up most of the text that it came in.
+/// A payload, without a copy if it is most of its text.
 fn bytes_of(payload: Cow<'_, str>, cause: Cause<'_>) -> Bytes {
     match (payload, cause.heard) {
         (Cow::Borrowed(part), Some((text, _))) => socket::share(text, part),
@@ -426,7 +426,7 @@ fn bytes_of(payload: Cow<'_, str>, cause: Cause<'_>) -> Bytes {
     }
 }
 
-/// The words for why an action of a client is not carried out.
+/// The words for why a client's action is not carried out.
 fn refusal(why: Why, size: u64, longest: usize) -> Complaint<'static> {
     match why {
         Why::TooLong => Complaint::new(

@@ -1,4 +1,4 @@
-//! How a conversation ends: what its client is still sent, and what the client said before it read that.
+//! The end of a conversation: the last messages to the client, and the client's last messages.
 //!
 //! If the hub restarts, nothing is lost that the client sent before it saw the close: the hub reads on until the
 //! client's own close frame and passes its signals on. Until then it keeps the client's id. Signals of others to the
@@ -25,7 +25,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     M: MeshPort,
 {
-    /// Gives up the memberships and closes the socket, in the order that the reason asks for.
+    /// Gives up the memberships and closes the socket, in the order that the reason needs.
     pub(super) async fn part(&mut self, reason: CloseReason) {
         let until = Instant::now() + LINGER;
         if reason == CloseReason::Draining {
@@ -48,7 +48,7 @@ where
         }
     }
 
-    /// Sends the close frame, and carries out what still comes until the client's own close frame.
+    /// Sends the close frame, and carries out further texts until the client's own close frame.
     async fn hear_out(&mut self, reason: CloseReason) -> io::Result<()> {
         self.memberships.vacate();
         if self.memberships.any_pending() {
@@ -89,7 +89,7 @@ where
         Ok(())
     }
 
-    /// Carries out a text that the client sent before it had read of the end.
+    /// Carries out a text that the client sent before it had read the close frame.
     async fn hear_last(&mut self, text: &Utf8Bytes) {
         // It cannot get a membership back that it gives up now.
         if self.in_its_time(text.len()).await
@@ -101,7 +101,7 @@ where
         }
     }
 
-    /// Writes what waits and then the close frame, and reads; `None` when the client has sent its last frame.
+    /// Writes the queue and then the close frame, and reads; `None` when the client has sent its last frame.
     fn poll_last(
         &mut self,
         cx: &mut Context<'_>,

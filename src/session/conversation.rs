@@ -1,10 +1,10 @@
-//! One socket's task: what happens next, and what is done about it.
+//! The main loop of one session's task.
 //!
 //! A single future polls the mailbox, the socket both ways and one timer, and handles one event at a time, so a peer's
-//! requests take effect in order. Frames that were read are all handled before anything is written, and all that waits
-//! is written in one call; but after a [`TURN`] the other sessions go first. While the mesh decides on a join the
-//! socket is still read: its end, a goodbye, pings and pongs are handled, and all else waits in order, as far as there
-//! is space. Run by [`Sessions`](super::Sessions).
+//! requests take effect in order. All frames that were read are handled before anything is written, and all waiting
+//! messages are written in one call; but after a [`TURN`] the other sessions run first. While the mesh decides on a
+//! join the socket is still read: its end, a goodbye, pings and pongs are handled, and everything else waits in order,
+//! as far as there is space. Run by [`Sessions`](super::Sessions).
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -40,10 +40,10 @@ use crate::peers::mailbox::{Control, Mailbox, PendingRoster};
 use crate::peers::port::MeshPort;
 use crate::peers::reason::CloseReason;
 
-/// How many bytes are gathered before they are written: more waits in the mailbox, where it is counted.
+/// How many bytes are gathered before they are written: more stay in the mailbox, where they are counted.
 const BATCH_BYTES: usize = 32 * 1024;
 
-/// How long a client may be connected without telling its id, at least, in a dialect whose original servers set no
+/// The shortest time for which a client may be connected without an id, in a dialect whose original servers set no
 /// limit.
 const UNNAMED: Duration = Duration::from_secs(300);
 
@@ -58,9 +58,9 @@ pub(super) struct Conversation<S, M: MeshPort> {
     pub(super) protocol: Protocol,
     /// The id of the client, once it is known.
     pub(super) identity: Option<PeerId>,
-    /// What its token confines it to, or the token that it has yet to show; boxed, since few have any.
+    /// The restrictions of its token, or of a client that has not shown one yet; boxed, since few have any.
     pub(super) bounds: Option<Box<Bounds>>,
-    /// What proves that an older holder of its id is the same party.
+    /// The proof that an older holder of its id is the same party.
     pub(super) proof: Bytes,
     pub(super) memberships: Memberships<M>,
     /// It has asked for a join.
@@ -70,7 +70,8 @@ pub(super) struct Conversation<S, M: MeshPort> {
     pub(super) held: HeldActions,
     /// The joins that wait for their turn, the next one first.
     pub(super) postponed: Option<Box<Postponed>>,
-    /// The client was told that it is connected. No message is written to it before that, unless its connection ends.
+    /// The client was told that it is connected. No message is written to it before that, except when its connection
+    /// ends.
     greeted: bool,
     pub(super) socket: Socket<S>,
     pub(super) pace: Pace,
@@ -247,7 +248,7 @@ where
         }
     }
 
-    /// What is left when the connection is over: the socket is closed, and bytes that it had read are gone.
+    /// The rest when the connection is over: the socket is closed, and bytes that it had read are gone.
     pub(super) fn into_disconnected(self) -> DisconnectedPeer<M> {
         DisconnectedPeer {
             mailbox: self.mailbox,
@@ -287,7 +288,7 @@ where
         }
     }
 
-    /// The next event that needs no waiting: control of the hub, then what was read already.
+    /// The next event that needs no waiting: control of the hub, then frames that were read already.
     fn next_ready(&mut self) -> Option<WokenBy> {
         if let Some(control) = self.mailbox.next_control() {
             return Some(WokenBy::Control(control));
@@ -304,7 +305,7 @@ where
         }
     }
 
-    /// Writes what waits; ready when there is nothing more.
+    /// Writes the queue; ready when it is empty.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             self.gather();
@@ -514,7 +515,7 @@ where
         Ok(())
     }
 
-    /// The first message to the client, before those that wait for it already.
+    /// The first message to the client, before those in its mailbox.
     pub(super) fn greet(&mut self, text: Option<Utf8Bytes>) {
         self.greeted = true;
         if let Some(text) = text {
@@ -524,7 +525,7 @@ where
         }
     }
 
-    /// Puts this into the mailbox, after what waits already.
+    /// Adds this to the mailbox, after the waiting messages.
     pub(super) fn push(&self, text: Utf8Bytes, word: Sent) {
         // A full mailbox is closing already.
         if self.mailbox.push(text).is_ok() {
@@ -532,7 +533,7 @@ where
         }
     }
 
-    /// Counts a mistake of the client that it is not told of, or told of in other words.
+    /// Counts a mistake of the client that it is not told of, or is told of in other words.
     pub(super) fn note_complaint(&self, code: &'static str) {
         tracing::debug!(code, "complaint");
         if dialect::is_forgery(code) {
@@ -541,7 +542,7 @@ where
         self.shared.metrics.complaints.inc(code);
     }
 
-    /// Takes in nothing more, and tells the senders of signals that were not handed to the socket.
+    /// Accepts nothing more, and tells the senders of signals that were not handed to the socket.
     pub(super) fn give_back(&self) {
         let shared = &self.shared;
         let unread = self.mailbox.shut();

@@ -1,6 +1,6 @@
-//! When a peer must have done something: pure arithmetic on instants, without a timer of its own.
+//! The deadlines of a peer: pure arithmetic on instants, without a timer of its own.
 //!
-//! The conversation reports what happens and asks when to look again and what is due. Times are those of the settings,
+//! The conversation reports events and asks when to check again and what is due. Times are those of the settings,
 //! except for the constants here.
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::peers::reason::CloseReason;
 
-/// How long a client may leave what waits for it unread, at most; never longer than its silence may last.
+/// The longest time for which a client may leave messages unread; never longer than its silence may last.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long the mesh may take over a join. It answers in about two seconds when the id is contested; only a
@@ -26,7 +26,7 @@ const PING_EVERY: Duration = Duration::from_secs(25);
 /// Bytes of a message that are read this long after a probe was asked were not there when it was.
 const UNDER_WAY: Duration = Duration::from_millis(500);
 
-/// What is due.
+/// A step that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
     /// A ping.
@@ -35,7 +35,7 @@ pub(super) enum Due {
     Join,
     /// To read on.
     Resume,
-    /// To report that the peer is alive: it moves the bytes that its pong waits behind.
+    /// To report that the peer is alive: it reads the bytes before its pong.
     ProbeMet(PendingProbe),
     /// To report that the peer did not answer a probe.
     ProbeFailed(PendingProbe),
@@ -60,7 +60,7 @@ pub(super) enum Echo {
     Unasked,
 }
 
-/// What the hub waits for.
+/// The event that the hub waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Awaited {
     /// The peer, to announce itself or be active otherwise.
@@ -108,7 +108,7 @@ struct OpenProbe {
     /// The number of its ping.
     ping: u64,
     asked: Instant,
-    /// The peer moves the bytes that its pong waits behind.
+    /// The peer reads the bytes before its pong.
     met: bool,
 }
 
@@ -136,14 +136,14 @@ impl Deadlines {
         }
     }
 
-    /// The client's token is over then, and the connection with it.
+    /// The client's token expires then, and the connection ends with it.
     pub(super) fn expire(&mut self, at: Option<Instant>) {
         if at.is_some() {
             self.rare.get_or_insert_default().expires = at;
         }
     }
 
-    /// Nothing is read until then: silence is no sign of anything meanwhile.
+    /// Nothing is read until then: meanwhile silence means nothing.
     pub(super) fn pause(&mut self, until: Instant) {
         self.rare.get_or_insert_default().paused = Some(until);
     }
@@ -197,7 +197,7 @@ impl Deadlines {
         }
     }
 
-    /// The socket takes more after it took no more: the peer has acknowledged something, and the ping is behind it.
+    /// The socket accepts bytes again: the peer has acknowledged something, and the ping is behind it.
     fn moved(&mut self, now: Instant) {
         self.heard = now;
         for open in &mut self.probes {
@@ -205,7 +205,7 @@ impl Deadlines {
         }
     }
 
-    /// Gives the number of a ping that has to be sent now; its pong gives it back.
+    /// Returns the number of a ping that has to be sent now; its pong has the same number.
     pub(super) fn ping(&mut self, now: Instant) -> u64 {
         self.pinged = now;
         self.pings.0 += 1;
@@ -243,7 +243,7 @@ impl Deadlines {
         Echo::Answer(open.map(|open| open.probe).collect())
     }
 
-    /// The socket takes no more; `progress` if it has just taken something after it took no more.
+    /// The socket accepts no more; `progress` if it accepted something just before, after it accepted none.
     pub(super) fn stall(&mut self, progress: bool, now: Instant) {
         if progress && self.stalled.is_some() {
             self.moved(now);
@@ -274,7 +274,7 @@ impl Deadlines {
             .unwrap_or(self.heard)
     }
 
-    /// What is due now; what ends the connection comes first.
+    /// The step that is due now; one that ends the connection comes first.
     pub(super) fn due(&mut self, now: Instant) -> Option<Due> {
         let (_, due) = self
             .all()

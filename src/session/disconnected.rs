@@ -1,6 +1,6 @@
-//! A peer whose connection is over, until its memberships are given up.
+//! A peer whose connection is over but whose memberships still exist.
 //!
-//! It holds the peer's id for as long as the peer may be back under it. Knows no socket. Made from the conversation,
+//! It holds the peer's id for as long as the peer may come back under it. Knows no socket. Made from the conversation,
 //! and dropped by [`Sessions`](super::Sessions).
 
 use std::future::poll_fn;

@@ -1,13 +1,13 @@
-//! Messages that are not all here yet, or cannot be carried out yet, and the memory that all of them may take together.
+//! Messages that have arrived in part, or cannot be carried out yet, and the bound on the memory for all of them.
 //!
-//! A message that comes in pieces is a [`Partial`] until it is whole. Up to [`FREE_BYTES`] each has for itself; what is
-//! longer is counted by the hub's one [`Intake`]. When that has no space left, the message that has held the most for the
-//! longest gives way: a client that sends a long message byte by byte holds nothing that another one needs. A message that
-//! gave way, or is over the limit, is read past: no more than its two ends are kept, to tell its sender what became of it.
-//! A whole message that waits takes [`Reserved`] space, which gives way to no other message and is half of the budget at
-//! most. Knows no socket, and nothing of what messages mean.
+//! A message that arrives in pieces is a [`Partial`] until it is whole. Each client has [`FREE_BYTES`] for itself;
+//! longer messages are counted by the hub's one [`Intake`]. When that has no space left, the message that has had the
+//! most for the longest is dropped: a client that sends a long message byte by byte holds no memory that another client
+//! needs. A dropped message, or one over the limit, is read past: only its two ends are kept, to tell its sender the
+//! result. A whole message that waits has [`Reserved`] space, which is never dropped for another message and is at most
+//! half of the budget. Knows no socket, and nothing of the content of messages.
 //!
-//! Invariants: what is counted never exceeds the budget, and is given back with the message, however that ends.
+//! Invariants: the count never exceeds the budget; a message's part is released with the message, however that ends.
 
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-/// How many bytes a message that is not whole may take without being counted.
+/// How many bytes of an incomplete message are not counted.
 pub const FREE_BYTES: usize = 16 * 1024;
 /// How much is kept of each end of a message that is read past, in bytes: an envelope without its payload.
 const END_BYTES: usize = 512;
 
-/// The limits on messages that come in, and the memory of those that have come in part.
+/// The limits on incoming messages, and the memory of incomplete ones.
 #[derive(Debug)]
 pub struct Intake {
     longest: usize,
@@ -50,7 +50,7 @@ struct Buffered {
 #[derive(Debug)]
 enum Content {
     Here(Vec<u8>),
-    /// It gave way.
+    /// It was dropped.
     Gone(Ends),
 }
 
@@ -68,7 +68,7 @@ impl Intake {
         }
     }
 
-    /// The longest message that is taken, in bytes.
+    /// The longest message that is accepted, in bytes.
     pub fn longest(&self) -> usize {
         self.longest
     }
@@ -96,7 +96,7 @@ impl Intake {
         }
     }
 
-    /// Counts these bytes for a message; where there is no space, another message gives way.
+    /// Counts these bytes for a message; if there is no space, another message is dropped.
     fn reserve(&self, number: u64, more: usize) -> Result<(), NoSpace> {
         let mut buffers = self.buffers.lock();
         while buffers.taken.saturating_add(more) > self.budget {
@@ -112,7 +112,7 @@ impl Intake {
         Ok(())
     }
 
-    /// Counts these bytes for what waits; where there is no space, a message that has come in part gives way.
+    /// Counts these bytes for a waiting message; if there is no space, an incomplete message is dropped.
     fn set_aside(&self, more: usize) -> Result<(), NoSpace> {
         let mut buffers = self.buffers.lock();
         if buffers.waiting.saturating_add(more) > self.budget / 2 {
@@ -128,7 +128,7 @@ impl Intake {
     }
 }
 
-/// The part of the budget that one peer's waiting messages take; given back when dropped.
+/// The part of the budget for one peer's waiting messages; released when dropped.
 #[derive(Debug)]
 pub struct Reserved {
     intake: Arc<Intake>,
@@ -168,7 +168,7 @@ impl Drop for Reserved {
 }
 
 impl Buffers {
-    /// The message that has held the most for the longest.
+    /// The message that has had the most for the longest.
     fn largest_share(&self) -> Option<u64> {
         let now = Instant::now();
         let cost = |held: &Buffered| {
@@ -275,7 +275,7 @@ pub enum Why {
     TooLong,
     /// There was no space for it.
     NoSpace,
-    /// The hub goes before it could be carried out.
+    /// The hub shuts down before it could be carried out.
     Draining,
 }
 
@@ -290,7 +290,7 @@ pub struct ReadPast {
     pub ends: Ends,
 }
 
-/// A whole text that waits until it may be heard.
+/// A whole text that waits until it may be handled.
 #[derive(Debug)]
 pub struct WaitingText {
     /// The text.
@@ -304,7 +304,7 @@ impl WaitingText {
     ///
     /// # Errors
     ///
-    /// There is no space for it: gives what is told of it.
+    /// There is no space for it: returns the text for the client.
     pub fn new(text: &Utf8Bytes, intake: &Arc<Intake>) -> Result<Self, ReadPast> {
         let mut reserved = Reserved::new(Arc::clone(intake));
         let counted = text.len().saturating_sub(FREE_BYTES);
@@ -320,7 +320,7 @@ impl WaitingText {
     }
 }
 
-/// A message that is not all here.
+/// An incomplete message.
 #[derive(Debug)]
 pub struct Partial {
     collected: Collected,
@@ -343,17 +343,17 @@ impl Partial {
         }
     }
 
-    /// How much of it has come, in bytes.
+    /// How many bytes of it have arrived.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Whether it is read past.
+    /// Whether it is being read past.
     pub fn is_past(&self) -> bool {
         matches!(self.collected, Collected::Past(..))
     }
 
-    /// It is over the limit: drops what has come.
+    /// It is over the limit: drops the bytes so far.
     pub fn read_past(&mut self) {
         self.give_up(Why::TooLong);
     }

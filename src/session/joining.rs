@@ -35,7 +35,7 @@ where
         }
     }
 
-    /// Tells a client of the other members, if it asks for a network that it is in.
+    /// Tells a client of the other members, if it asks to join a network in which it already is.
     fn tell_again(&self, network: &NetworkKey) {
         let about = About::Network(network.clone());
         if let Some(peer) = self.memberships.present(&about) {
@@ -72,7 +72,7 @@ where
         }
     }
 
-    /// Sets what the hub waits for, after a join was decided on or a network left.
+    /// Sets the event that the hub waits for, after a join was decided or a network left.
     pub(super) fn wait_on(&mut self) {
         if self.next_postponed().is_some() || self.memberships.any_pending() {
             return;
@@ -146,7 +146,7 @@ where
         let peer = Arc::new(peer);
         self.shared.registry.insert(claim, Arc::clone(&peer));
         self.memberships.ask(Arc::clone(&self.shared), peer);
-        // After it is known: either a ban finds it there, or it finds the ban here.
+        // Checked after the mailbox is listed: so a ban at the same moment finds it there, or is found here.
         self.heed_bans(claim, &network, &identity)?;
         let join = Join {
             claim,
@@ -166,7 +166,7 @@ where
         Ok(())
     }
 
-    /// Whether the client may be in a network under its id, as far as operators are concerned.
+    /// Whether bans allow the client to be in a network under its id.
     fn heed_bans(
         &self,
         claim: ClaimNo,
@@ -181,13 +181,13 @@ where
         Ok(())
     }
 
-    /// The claim whose turn to join is awaited.
+    /// The claim that waits for its turn to join.
     fn next_postponed(&self) -> Option<ClaimNo> {
         let postponed = self.postponed.as_ref()?;
         postponed.joins.front().map(|join| join.claim)
     }
 
-    /// Asks the mesh for the joins whose turn came.
+    /// Asks the mesh for the joins whose turn has come.
     pub(super) async fn ask_in_turn(&mut self) {
         while let Some(join) = self
             .postponed
@@ -204,7 +204,7 @@ where
         self.wait_on();
     }
 
-    /// Asks the mesh for a membership, or waits for the turn in which it may, and is called again then.
+    /// Asks the mesh for a membership, or waits for its turn, and is called again then.
     async fn ask(&mut self, join: Join) {
         let now = Instant::now();
         let shared = &self.shared;

@@ -1,8 +1,8 @@
-//! The ids that are kept for a moment after their connection broke, and which of them give way when there is no space.
+//! The ids that are kept for a moment after their connection broke, bounded in number.
 //!
 //! Any address may keep ids while there is space. When there is none, the address with the most loses the id whose
-//! connection stood the shortest: an attacker that connects and breaks off again and again pushes out its own ids, also
-//! where others share its address. Knows no ids and no sockets. Used by [`Sessions`](super::Sessions).
+//! connection was open for the shortest time: an attacker that connects and breaks off again and again drops its own
+//! ids, even if others share its address. Knows no ids and no sockets. Used by [`Sessions`](super::Sessions).
 //!
 //! Invariant: no more than `most` at once.
 
@@ -52,8 +52,7 @@ impl KeptIds {
         }
     }
 
-    /// Keeps the id of a client at this address whose connection stood since then, for as long as no other has more
-    /// right to the space.
+    /// Keeps the id of a client at this address whose connection began then, until another has more right to the space.
     pub(super) fn keep(&self, group: AddressGroup, since: Instant) -> KeptId {
         let mut table = self.table.lock();
         table.last += 1;
@@ -103,7 +102,7 @@ impl Table {
 }
 
 impl KeptId {
-    /// Waits until this id has given way.
+    /// Waits until this id is dropped for another.
     pub(super) async fn lost(&self) {
         self.over.cancelled().await;
     }

@@ -1,4 +1,4 @@
-//! The memberships of one client: each a claim in one network, asked for or standing.
+//! The memberships of one client: each a claim in one network, requested or accepted.
 //!
 //! Owns the claims, and gives each up exactly once: when its network is left, or when the membership is dropped. Says
 //! nothing to the client. Most clients have one membership, which takes no memory of its own. Used by one conversation
@@ -18,7 +18,7 @@ use crate::peers::registry::Peer;
 pub(super) struct Memberships<M: MeshPort> {
     first: Option<Membership<M>>,
     more: Vec<Membership<M>>,
-    /// How many the mesh has yet to decide on.
+    /// How many are not decided yet.
     pending: usize,
 }
 
@@ -32,7 +32,7 @@ struct Membership<M: MeshPort> {
 struct ClaimGuard<M: MeshPort> {
     shared: Arc<SessionContext<M>>,
     peer: Arc<Peer>,
-    /// What its join waits for.
+    /// The state of its join.
     turn: Option<Box<Turn>>,
     reason: LeaveReason,
     left: bool,
@@ -117,7 +117,7 @@ impl<M: MeshPort> Memberships<M> {
         }
     }
 
-    /// What the join of this claim waits for; `None` without one.
+    /// The state of the join of this claim; `None` without one.
     pub(super) fn turn(&mut self, claim: ClaimNo) -> Option<&mut Option<Box<Turn>>> {
         let mut all = self.iter_mut();
         let member = all.find(|member| member.number() == claim)?;
@@ -139,8 +139,7 @@ impl<M: MeshPort> Memberships<M> {
         self.pending > 0
     }
 
-    /// Whether the mesh has yet to decide on the membership of this network, or on any; or on the first, if all others
-    /// wait for that.
+    /// Whether the membership of this network, or any, is not decided yet; or the first, if all others wait for that.
     pub(super) fn is_pending(&self, network: Option<&NetworkKey>, all_wait: bool) -> bool {
         let in_doubt = |network| self.find(network).is_some_and(|member| member.is_pending);
         let is_first = || self.first.as_ref().is_some_and(|member| member.is_pending);
@@ -157,7 +156,7 @@ impl<M: MeshPort> Memberships<M> {
         self.find(network).is_some()
     }
 
-    /// The mesh has accepted this claim: gives its network, if this is new.
+    /// The mesh has accepted this claim: returns its network, if this is new.
     pub(super) fn accept(&mut self, claim: ClaimNo) -> Option<NetworkKey> {
         let network = {
             let mut all = self.iter_mut();
@@ -169,13 +168,13 @@ impl<M: MeshPort> Memberships<M> {
         Some(network)
     }
 
-    /// The mesh has given up this claim: gives its network, if it was one of them.
+    /// The mesh has given up this claim: returns its network, if it was one of them.
     pub(super) fn lose(&mut self, claim: ClaimNo) -> Option<NetworkKey> {
         let member = self.take(|member| member.number() == claim)?;
         Some(member.network().clone())
     }
 
-    /// Keeps all of them, but none takes signals any more.
+    /// Keeps all of them, but none accepts signals any more.
     pub(super) fn vacate(&self) {
         let present = self.iter().filter_map(Membership::present);
         present.for_each(|peer| peer.go_absent());
@@ -200,7 +199,7 @@ impl<M: MeshPort> Memberships<M> {
         *self = Memberships::none();
     }
 
-    /// Ends the membership of a network; the mesh has heard of it when this is done. Gives back its claim.
+    /// Ends the membership of a network; the mesh has been told when this is done. Returns its claim.
     pub(super) async fn leave(
         &mut self,
         network: &NetworkKey,

@@ -1,14 +1,14 @@
-//! One connected peer, whatever its dialect: its socket, its mailbox, its deadlines and its limits.
+//! One connected peer, in any dialect: its socket, its mailbox, its deadlines and its limits.
 //!
-//! [`Sessions`] holds what all of them share and runs one task per socket, which both reads and writes it.
+//! [`Sessions`] has the state that all of them share and runs one task per socket, which both reads and writes it.
 //! `conversation` is that task's loop, `carrying_out` carries out the actions of its protocol (`joining` those on its
-//! `memberships`), `proving` knows what its token lets it do, `pacing` how fast it may speak, `deadlines` when silence is
-//! too long, `held` keeps actions that wait for the mesh's answer, `socket` is the WebSocket. A session asks the mesh
-//! through [`MeshPort`] and hears from it through its mailbox, both in [`peers`](crate::peers). It must not know how other
-//! hubs are reached, nor the messages of a dialect.
+//! `memberships`), `proving` checks its token, `pacing` the rate at which it sends, `deadlines` its silence, `held`
+//! keeps actions that wait for the mesh's answer, `socket` is the WebSocket. A session asks the mesh through
+//! [`MeshPort`] and gets answers through its mailbox, both in [`peers`](crate::peers). It must not know how other hubs
+//! are reached, nor the messages of a dialect.
 //!
-//! Invariants: each connection that was let in is counted out exactly once, and each claim that was asked for is given
-//! up exactly once, whether the session ends by itself, is dropped or panics; no client makes another wait.
+//! Invariants: each accepted connection is counted out exactly once, and each requested claim is given up exactly once,
+//! whether the session ends by itself, is dropped or panics; no client makes another wait.
 
 pub mod intake;
 pub mod socket;
@@ -79,15 +79,15 @@ impl<M> Clone for Sessions<M> {
     }
 }
 
-/// A newcomer is told of each peer, and each is told that it came and, some day, that it left.
+/// A newcomer is told of each peer, and each is told that it came and, later, that it left.
 const TOLD_PER_JOIN: usize = 3;
 
-/// What every session needs.
+/// The state that every session needs.
 struct SessionContext<M> {
     mesh: M,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
-    /// What opens to clients that show their token in what they say.
+    /// Checks tokens that clients show in their messages.
     gate: Gate,
     limits: PeerLimits,
     policies: Policies,
@@ -107,13 +107,13 @@ struct SessionContext<M> {
 }
 
 impl<M> SessionContext<M> {
-    /// Whether the party that this mailbox is of is banned.
+    /// Whether the party of this mailbox is banned.
     fn is_barred(&self, mailbox: &Mailbox) -> bool {
         let bans = &self.registry.watch().bans;
         mailbox.party().is_some_and(|party| bans.bars(party))
     }
 
-    /// Whether it is, or its id in this network is.
+    /// Whether the party, or its id in this network, is banned.
     fn is_barred_as(&self, mailbox: &Mailbox, network: &NetworkKey, peer: &PeerId) -> bool {
         self.registry.watch().bans.bars_id(network, peer) || self.is_barred(mailbox)
     }
@@ -145,25 +145,25 @@ impl<M: MeshPort> SessionContext<M> {
     }
 }
 
-/// Who comes in, as the upgrade request tells.
+/// A client, as its upgrade request describes it.
 #[derive(Debug)]
 pub struct ConnectingPeer {
-    /// Where it is.
+    /// Its address.
     pub address: IpAddr,
     /// Its dialect; `None` if its first text will tell.
     pub dialect: Option<Dialect>,
-    /// The id it is to be known by; `None` if it says so later.
+    /// Its id; `None` if it tells it later.
     pub peer: Option<PeerId>,
-    /// What its token proves, and to what it confines.
+    /// The proof and restrictions of its token.
     pub grant: Box<Grant>,
     /// The network that it joins by connecting; `None` in a dialect whose clients announce themselves.
     pub network: Option<NetworkKey>,
-    /// Its slot among the clients that have yet to show their token, where one is needed. Such a client is heard in
-    /// nothing else.
+    /// Its slot among the clients that have not shown their token yet, if one is needed. Only the token of such a
+    /// client is handled.
     pub unproven: Option<Box<AddressSlot>>,
 }
 
-/// Tells a client on its socket why it may not come in, and closes. Takes two seconds at most.
+/// Tells a client on its socket why it is refused, and closes. Takes two seconds at most.
 pub async fn turn_away<S>(io: S, ahead: &[u8], dialect: Dialect, why: &str)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
@@ -183,11 +183,12 @@ where
     let _ = timeout(LINGER, socket.part(reason.code(), reason.text())).await;
 }
 
-/// How long a client may take to read its close frame and to answer it, all that it sent before included.
+/// The longest time in which a client has to read its close frame and to answer it, with everything that it sent
+/// before.
 const LINGER: Duration = Duration::from_secs(2);
 
 impl<M: MeshPort> Sessions<M> {
-    /// Nobody yet, and at most this many `connections`, as long as there is memory for more.
+    /// An empty set, for at most this many `connections`, as long as there is memory for more.
     pub fn new(
         mesh: M,
         registry: Arc<Registry>,
@@ -226,7 +227,7 @@ impl<M: MeshPort> Sessions<M> {
         self.shared.connection_slots.try_admit(from)
     }
 
-    /// Gives back the memory of addresses whose peers have not joined lately.
+    /// Frees the memory of addresses whose peers have not joined recently.
     pub fn forget_idle_addresses(&self) {
         if let Some(notices) = &self.shared.notices {
             notices.forget_idle(Instant::now());
@@ -238,8 +239,8 @@ impl<M: MeshPort> Sessions<M> {
         self.shared.open.lock().len()
     }
 
-    /// Serves one peer, which counts with those of `from`, until its connection ends. `ahead` is what was read after the
-    /// upgrade request already.
+    /// Serves one peer, which counts with those of `from`, until its connection ends. `ahead` are the bytes that were
+    /// read after the upgrade request.
     ///
     /// Meant to be spawned; dropping it ends the connection, and its memberships are given up all the same. The permit
     /// is dropped when the connection is over. This may be before the future is done, because an id may be kept for a
@@ -311,7 +312,7 @@ impl<M: MeshPort> Sessions<M> {
         }
     }
 
-    /// Sends those away on whom a ban has fallen. Gives how many are sent away for that, now and before.
+    /// Disconnects clients that are banned now. Returns how many are being disconnected for that, now and before.
     pub fn enforce_bans(&self) -> usize {
         let mut mailboxes: Vec<_> = self.shared.open.lock().values().cloned().collect();
         mailboxes.extend(self.shared.visits.mailboxes());
@@ -323,7 +324,7 @@ impl<M: MeshPort> Sessions<M> {
         mailboxes.iter().filter(banned).count()
     }
 
-    /// Sends all clients away, evenly spread over this time, and takes no more in. Returns when the last has been told;
+    /// Disconnects all clients, evenly spread over this time, and accepts no more. Returns when the last has been told;
     /// see [`Sessions::open`] for when the last has gone.
     pub async fn drain(&self, over: Duration) {
         self.shared.draining.store(true, Ordering::SeqCst);

@@ -1,10 +1,10 @@
-//! How fast a client may speak, and what becomes of what comes too fast.
+//! The rate at which a client may send, and what happens to messages above it.
 //!
-//! Most clients are told, and what they said is dropped; a client that goes on for long is closed. Some take any word of the
-//! hub's for the end of their connection: those are not told, but read more slowly. What came too fast then waits alone for
-//! its time, and nothing behind it is read, so that the client's own end of the connection fills; one that keeps on for
-//! long is told and parted from all the same. What waits is one message for each client, and counts against the hub's
-//! [`Intake`](super::intake::Intake) beyond a bit that is free. Part of the conversation.
+//! Most clients are told, and the message is dropped; a client that goes on for long is disconnected. Some clients
+//! treat any error message as the end of their connection: these are not told, but read more slowly. The message that
+//! came too fast then waits for its time, and nothing behind it is read, so that the client's send buffer fills. A
+//! client that keeps on for long is told and disconnected all the same. One message waits for each client, and counts
+//! against the hub's [`Intake`](super::intake::Intake) beyond a small free part. Part of the conversation.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -21,13 +21,13 @@ use crate::limits::{Delay, PaceVerdict};
 use crate::peers::port::MeshPort;
 use crate::peers::reason::CloseReason;
 
-/// What becomes of something that came.
+/// The decision about a message.
 enum InPace {
-    /// It is heard.
+    /// It is handled.
     Now,
-    /// It is heard after this time, and nothing that comes behind it before.
+    /// It is handled after this time, and nothing behind it before.
     Later(Duration),
-    /// It is not heard.
+    /// It is dropped.
     Never,
 }
 
@@ -36,7 +36,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     M: MeshPort,
 {
-    /// Whether a message may be heard now. If not, it waits for its time or is dropped.
+    /// Whether a message may be handled now. If not, it waits for its time or is dropped.
     pub(super) fn may_go_on(&mut self, text: &Utf8Bytes) -> Result<bool, CloseReason> {
         match self.judge(text.len(), true)? {
             InPace::Now => Ok(true),
@@ -65,7 +65,7 @@ where
         Ok(pace)
     }
 
-    /// The same of a message that was read past. Its sender is told, unless it is told that it is too fast.
+    /// Like the above, for a message that was read past. Its sender is told, unless it is told that it is too fast.
     pub(super) fn on_read_past(&mut self, skipped: &ReadPast) -> Result<(), CloseReason> {
         if !matches!(self.pay(0, true)?, InPace::Never) {
             self.refuse_read_past(skipped);
@@ -73,7 +73,7 @@ where
         Ok(())
     }
 
-    /// The time of what waits has come.
+    /// The time of the waiting message has come.
     pub(super) async fn go_on(&mut self) -> Result<(), CloseReason> {
         if let Some(bytes) = self.deadlines.take_owed() {
             return self.pay(bytes, false).map(drop);
@@ -94,12 +94,12 @@ where
         }
     }
 
-    /// What waits, of a client whose connection ends in order.
+    /// The waiting message of a client whose connection ends in order.
     pub(super) fn take_paused(&mut self) -> Option<Utf8Bytes> {
         self.paused.take().map(|paused| paused.text)
     }
 
-    /// Whether something of this length may be heard; waits for its time where it has one.
+    /// Whether a message of this length may be handled; sets its time if it has to wait.
     pub(super) async fn in_its_time(&mut self, bytes: usize) -> bool {
         let mut counts = true;
         loop {
@@ -126,7 +126,7 @@ where
         }
     }
 
-    /// Judges something of this length; `counts` unless it was judged before.
+    /// Decides about a message of this length; `counts` unless it was counted before.
     fn judge(&mut self, bytes: usize, counts: bool) -> Result<InPace, CloseReason> {
         let cost = self.shared.limits.rate_cost(bytes);
         if self.shared.policies.of(self.dialect()).slows_down {
@@ -151,7 +151,7 @@ where
         })
     }
 
-    /// Whether one more announcement, for this network, may be passed on.
+    /// Whether one more announcement, for this network, may be sent to others.
     pub(super) fn may_announce_again(&mut self, network: &NetworkKey) -> bool {
         let verdict = match network.tells_of_peers() {
             true => self
@@ -162,7 +162,7 @@ where
         self.is_granted(verdict)
     }
 
-    /// Whether something may be published in this network.
+    /// Whether the client may publish in this network.
     pub(super) fn may_publish(&mut self, network: &NetworkKey) -> bool {
         let told = self.shared.mesh.members_of(network);
         let verdict = self.pace.judge_publication(told);

@@ -1,8 +1,8 @@
-//! What a client's token lets it do, on a connection that stands.
+//! Checks actions against the client's token, on an open connection.
 //!
-//! The token was looked at when it was shown: with the request for the WebSocket, or, in dialects that have a word for that,
-//! in what the client says first. What it confines to is looked at here, before each join and before whatever needs a right;
-//! when it expires is among the `deadlines`. Knows no words. Part of the conversation.
+//! The token was checked when it was shown: with the request for the WebSocket or, in some dialects, in the client's
+//! first message. Its restrictions are checked here, before each join and before each action that needs a right. Its
+//! expiry is one of the `deadlines`. Knows no messages. Part of the conversation.
 
 use std::time::Duration;
 
@@ -39,8 +39,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     M: MeshPort,
 {
-    /// From now on the client may do what a token grants, for as long as that is valid. A client that joins by connecting
-    /// asks for no other network than the one that was looked at then.
+    /// From now on the client has the rights of a token, for as long as that is valid. A client that joins by
+    /// connecting asks only for the network that was checked then.
     pub(super) fn let_in(&mut self, grant: Grant, joins_by_connecting: bool) {
         let Grant {
             proof,
@@ -58,7 +58,7 @@ where
         self.deadlines.expire(token_end(expires_ms));
     }
 
-    /// Looks at the token that the client shows, where one is needed.
+    /// Checks the token that the client shows, if one is needed.
     pub(super) fn prove(&mut self, token: &str) -> Result<(), CloseReason> {
         if !self.is_unproven() {
             return Ok(());
@@ -103,7 +103,7 @@ where
         }
     }
 
-    /// Whether its token lets the client go by this id.
+    /// Whether its token allows the client this id.
     pub(super) fn admits(&self, peer: &PeerId) -> bool {
         !self.is_unproven() && self.scope().is_none_or(|scope| scope.admits(peer))
     }
@@ -113,7 +113,7 @@ where
         self.scope().is_none_or(|scope| scope.has(right))
     }
 
-    /// Whether its token lets the client do what it asks for; it is told if not, and goes on where it is.
+    /// Whether its token allows the client's action; if not, the client is told, and stays as it is.
     pub(super) fn may_do(&mut self, action: &Action<'_>) -> bool {
         let right = match action {
             Action::Publish { .. } => Some(Right::Publish),
@@ -140,7 +140,7 @@ where
         false
     }
 
-    /// Whether this asks for a network that its token does not open.
+    /// Whether this asks for a network that its token does not allow.
     fn is_closed_to(&self, action: &Action<'_>) -> bool {
         let Action::Join { network, .. } = action else {
             return false;

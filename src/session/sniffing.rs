@@ -1,4 +1,4 @@
-//! A connection whose dialect is not known yet: it is read until its first text tells.
+//! A connection whose dialect is not known yet: it is read until its first text shows the dialect.
 //!
 //! Bounded in time ([`WITHIN`]), in frames, and in bytes as every message is. A client that sends nothing, or nothing
 //! that a dialect begins with, is told and closed with 1008. What follows the first text is left for the conversation.
@@ -24,7 +24,7 @@ use crate::peers::reason::CloseReason;
 /// How long the first text may take.
 const WITHIN: Duration = Duration::from_secs(5);
 
-/// Why nothing came of a connection.
+/// Why a connection failed.
 struct Fruitless {
     reason: CloseReason,
     told: Option<Complaint<'static>>,
@@ -49,7 +49,7 @@ impl From<Complaint<'static>> for Fruitless {
 /// A connection whose dialect is known, and its peer.
 pub(super) type Opened<S> = (Socket<S>, Dialect, ConnectingPeer);
 
-/// Reads up to the first text, and gives the connection back with it; otherwise tells the client why not, and closes.
+/// Reads up to the first text, and returns the connection with it; otherwise tells the client why not, and closes.
 pub(super) async fn open<S>(
     mut socket: Socket<S>,
     connecting: ConnectingPeer,
@@ -140,7 +140,7 @@ where
     }
 }
 
-/// Tells why, and closes. Takes [`LINGER`] at most.
+/// Sends the reason, and closes. Takes [`LINGER`] at most.
 async fn part<S>(socket: &mut Socket<S>, why: &Fruitless)
 where
     S: AsyncRead + AsyncWrite + Unpin,

@@ -30,8 +30,8 @@ const READ_BYTES: usize = 16 * 1024;
 const KEPT_BYTES: usize = 128 * 1024;
 /// The most that a control frame carries, in bytes (RFC 6455, 5.5).
 const MAX_CONTROL_BYTES: usize = 125;
-/// The longest message that is read past, in bytes: as much as PeerServer's library would read. A client that announces
-/// a longer one does not mean it to be read.
+/// The longest message that is read past, in bytes: as much as PeerServer's library would read. A longer one is not
+/// meant to be read.
 const LONGEST_READ_PAST: u64 = 100 * 1024 * 1024;
 /// Pongs are left out while this much waits already, in bytes: a flood of pings takes no memory.
 const PONG_BACKLOG_BYTES: usize = 64 * 1024;
@@ -41,7 +41,7 @@ thread_local! {
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// What a client sent.
+/// A message or frame of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Incoming {
     /// A whole text message.
@@ -50,7 +50,7 @@ pub enum Incoming {
     ReadPast(Box<ReadPast>),
     /// A ping, already answered.
     Ping,
-    /// A pong, with the number of the ping that it answers; none if it carries anything else.
+    /// A pong, with the number of the ping that it answers; `None` if it has another payload.
     Pong(Option<u64>),
     /// A fragment of a message, not the last; or a piece of a message that is read past, as long as the longest
     /// message.
@@ -59,7 +59,7 @@ pub enum Incoming {
     Close,
 }
 
-/// Why nothing more can be read.
+/// Why the socket cannot be read any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// A message so long that it is not even read past.
@@ -85,10 +85,10 @@ pub struct Socket<S> {
     out: Vec<u8>,
     sent: usize,
     moves: u32,
-    /// The stream took no more when it was last written to, or flushed.
+    /// The stream accepted no more when it was last written to, or flushed.
     write_waits: bool,
     flush_waits: bool,
-    /// The stream may hold back what it took.
+    /// The stream may not have sent all that it accepted.
     unflushed: bool,
     /// Our close frame is queued or written: nothing may follow it.
     said_last: bool,
@@ -370,8 +370,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.waiting() > 0 || self.unflushed
     }
 
-    /// How often the stream took more after it took no more; two counts that differ mean that the other end takes
-    /// something. That bytes are taken at once means nothing: TLS, and the kernel, keep some for a client that is gone.
+    /// How often a full stream accepted bytes again; two counts that differ mean that the other end reads. A stream
+    /// that accepts bytes at once proves nothing: TLS, and the kernel, keep some for a client that is gone.
     pub fn moves(&self) -> u32 {
         self.moves
     }
@@ -420,7 +420,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         poll_fn(|cx| self.poll_discard(cx)).await
     }
 
-    /// Reads on without looking, until the client has closed its side too.
+    /// Reads on and ignores everything, until the client has closed its side too.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             self.inbox = BytesMut::new();

@@ -1,11 +1,11 @@
-//! Members of rooms that came by HTTP and have no connection.
+//! Members of rooms that joined by HTTP and have no connection.
 //!
-//! A visit is a membership like any other, but nothing reaches it: signals to it fail, and publications pass it by. It
-//! lasts for as long as a client of rooms may be silent, and for as long again with each new request, but no longer
-//! than the token of the last request. A client that connects under its id takes the id over, because a visitor shows
-//! no sign of life once it is in its room. Knows no HTTP; asked through [`Sessions`].
+//! A visit is a membership like any other, but nothing reaches it: signals to it fail, and it gets no publications. It
+//! lasts for as long as a client of rooms may be silent, starts again with each further request, and ends when the
+//! token of its last request expires. A client that connects under its id gets the id, because a visitor shows no sign
+//! of life once it is in its room. Knows no HTTP; asked through [`Sessions`].
 //!
-//! Invariants: a visit ends in exactly one way, and gives its claim up then; where its future is dropped, it is over.
+//! Invariants: a visit ends in exactly one way, and gives its claim up then; if its future is dropped, it is over.
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -34,18 +34,18 @@ use crate::peers::reason::CloseReason;
 use crate::peers::registry::Peer;
 use crate::watch::Party;
 
-/// Who would be in a room.
+/// A request for a visit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Visitor {
     /// The room.
     pub network: NetworkKey,
     /// Its id there.
     pub peer: PeerId,
-    /// What it shows of itself.
+    /// The data that it shows.
     pub data: Option<Bytes>,
-    /// What it wants of the room.
+    /// Its request about the room.
     pub room: RoomAsk,
-    /// Where it is.
+    /// Its address.
     pub address: IpAddr,
     /// The subject of its token, if that names one.
     pub subject: Option<Box<str>>,
@@ -54,19 +54,19 @@ pub struct Visitor {
 }
 
 impl Visitor {
-    /// Who it is, as far as bans go.
+    /// The party, for bans.
     fn party(&self) -> Party {
         Party::new(self.address, self.subject.as_deref())
     }
 }
 
-/// Why a user has no visit.
+/// Why there is no visit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NoVisit {
-    /// The room does not take it, or there is none; in words, as a client with a connection would be told.
+    /// The room refuses it, or does not exist; in the words for a connected client.
     #[error("{}", .0.text())]
     Refused(CloseReason),
-    /// Joins of its address cause too many notices to others: its turn is after this time.
+    /// Joins from its address cause too many notices to others: its turn is after this time.
     #[error("clients of your address cause too many notices to others")]
     Later(Duration),
 }
@@ -77,15 +77,16 @@ impl From<CloseReason> for NoVisit {
     }
 }
 
-/// How long who asks waits for its turn to join; who would wait longer is told when to come back.
+/// The longest time for which a request waits for its turn to join; if it takes longer, the caller is told when to come
+/// back.
 const LONGEST_TURN: Duration = Duration::from_secs(2);
 
-/// A visit from when its room took it in to its end: to be run.
+/// A visit from the acceptance by its room to its end: to be run.
 pub type Stay = BoxFuture<'static, ()>;
 
 type Key = (NetworkKey, PeerId);
 
-/// Those of this hub that are in their rooms.
+/// The visits of this hub.
 #[derive(Debug, Default)]
 pub(super) struct Visits(Mutex<HashMap<Key, Arc<Visit>>>);
 
@@ -93,7 +94,7 @@ pub(super) struct Visits(Mutex<HashMap<Key, Arc<Visit>>>);
 struct Visit {
     mailbox: Arc<Mailbox>,
     again: Notify,
-    /// When the token ends that it was asked for with last.
+    /// When the token of its last request expires.
     ends: Mutex<Option<Instant>>,
     /// The mesh has been told of its end.
     over: CancellationToken,
@@ -166,7 +167,7 @@ impl<M: MeshPort> Drop for Listed<M> {
     }
 }
 
-/// What the hub has to say to a visitor next. All that others say to it is thrown away.
+/// The next message of the hub to a visitor. All messages of others to it are dropped.
 async fn next_control(mailbox: &Mailbox) -> Control {
     poll_fn(|cx| {
         mailbox.register(cx.waker());
@@ -250,7 +251,7 @@ impl<M: MeshPort> Sessions<M> {
         Ok(())
     }
 
-    /// Asks the mesh for the visitor's membership, and waits for what it says.
+    /// Asks the mesh for the visitor's membership, and waits for the answer.
     async fn enter(
         &self,
         visitor: Visitor,
@@ -319,7 +320,7 @@ impl<M: MeshPort> Sessions<M> {
         found.is_some()
     }
 
-    /// Ends a visitor's stay in a room, and returns when the mesh has been told; whether there was one.
+    /// Ends a visitor's stay in a room, and returns when the mesh has been told; returns whether there was one.
     pub async fn end_visit(&self, network: &NetworkKey, peer: &PeerId) -> bool {
         let found = self.shared.visits.find(&(network.clone(), peer.clone()));
         if let Some(visit) = &found {

@@ -11,14 +11,14 @@ use super::{ANSWER, CANDIDATE, MAX_DEPTH, OFFER, SIGNAL};
 /// One message of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said<'a> {
-    /// It wants to be reached by this id.
+    /// It registers this id.
     Register {
         /// The id.
         peer: Cow<'a, str>,
-        /// What it shows of itself in rooms: one JSON value.
+        /// The data that it shows in rooms: one JSON value.
         metadata: Option<&'a str>,
     },
-    /// It wants to be in a room.
+    /// It asks to be in a room.
     Join {
         /// The id that it gives as its own.
         peer: Cow<'a, str>,
@@ -58,7 +58,7 @@ pub enum Said<'a> {
     Unknown(String),
 }
 
-/// The members that are read.
+/// The members of a message that are read.
 const NAMES: [&str; 11] = [
     "type",
     "peerId",
@@ -76,7 +76,7 @@ const NAMES: [&str; 11] = [
 /// Reads a client's message.
 ///
 /// # Errors
-/// It is not an object, lacks a member, or is nested too deep to be passed on: in words for the client. Nothing has
+/// It is not an object, lacks a member, or is nested too deep to be forwarded: in words for the client. Nothing has
 /// changed.
 pub fn decode(text: &str) -> Result<Said<'_>, Complaint<'static>> {
     let read = fields::read(text, &NAMES).map_err(|why| why.complaint())?;

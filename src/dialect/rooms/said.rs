@@ -1,4 +1,4 @@
-//! The messages of a client of rooms, decoded.
+//! Decodes the messages of a client of rooms.
 
 use std::borrow::Cow;
 
@@ -26,7 +26,7 @@ pub enum Said<'a> {
     Auth(Option<Cow<'a, str>>),
     /// It creates a room, with these members of `data`.
     Create(Box<NewRoom<'a>>),
-    /// It wants to be in a room, under this name: a JSON string.
+    /// It asks to be in a room, under this name: a JSON string.
     Join(Option<&'a str>),
     /// It leaves its room.
     Leave,
@@ -41,7 +41,7 @@ pub enum Said<'a> {
     },
     /// It asks for an answer, as a sign of life.
     Heartbeat,
-    /// A message that no server passes on.
+    /// A message that no server forwards.
     Operation,
     /// A type that the dialect does not have; holds its start.
     Unknown(String),
@@ -122,13 +122,13 @@ fn said<'a>(
     })
 }
 
-/// The token in `data`. What is no such thing is none: clients that need none may put there what they like.
+/// The token in `data`. Anything but a token is ignored: clients that need none may send anything there.
 fn token(data: Option<&str>) -> Option<Cow<'_, str>> {
     let [token] = fields::read(data?, &["token"]).ok()?.map(given);
     token.and_then(json::string)
 }
 
-/// The members of `data` that say something of a room or of a user; names are strings.
+/// The members of `data` that describe a room or a user; names are strings.
 fn members(data: Option<&str>) -> Result<[Option<&str>; 5], Complaint<'static>> {
     let Some(data) = data else {
         return Ok([None; 5]);

@@ -1,12 +1,11 @@
-//! How the space for frames that wait for a link is shared.
+//! How the space of a link queue is shared.
 //!
-//! The frames that came by one link, or began here, may take as much as there is still space for: alone they fill half
-//! of the space, two such groups fill a third each, and the last to come still finds some. A hub behind a link can name
-//! any source, but not another link. So the frames of one named source may take half as much as those of its link may
-//! still grow by. Shares are counted only while a link is backed up; otherwise they cost one comparison for each
-//! signal.
+//! The frames from one link, or from this hub, may use as many bytes as are still free: alone they fill half of the
+//! space, two such groups fill a third each, and the last to come still finds some. A hub behind a link can name any
+//! source, but not another link. So the frames of one named source may use half as much as those of its link may still
+//! grow by. Shares are counted only while a link is backed up; otherwise they cost one comparison for each signal.
 //!
-//! Invariant: all frames that wait are counted, except those that were there when counting began.
+//! Invariant: all waiting frames are counted, except those that were there when counting began.
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -15,7 +14,7 @@ use hubmesh_core::ids::{HubId, LinkId};
 /// The owner of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FrameOwner {
-    /// The link that it came by; none if it began here.
+    /// The link on which it arrived; `None` if this hub sends it.
     pub(super) came_by: Option<LinkId>,
     /// The hub that it names as its source.
     pub(super) source: HubId,
@@ -28,7 +27,7 @@ pub(super) struct OwnerBytes {
     bytes: usize,
 }
 
-/// The bytes that came by one link.
+/// The bytes from one link.
 #[derive(Debug, Default)]
 struct OfLink {
     bytes: usize,
@@ -54,7 +53,7 @@ impl LinkShares {
         };
         let left = space.saturating_sub(of_link.bytes);
         if owner.came_by.is_none() {
-            // All frames that began here are of one hub.
+            // All frames that this hub sends have one source.
             return bytes <= left;
         }
         let own = of_link.by_source.get(&owner.source).copied().unwrap_or(0);
@@ -72,7 +71,7 @@ impl LinkShares {
         }
     }
 
-    /// Takes the bytes of a batch out of the count.
+    /// Subtracts the bytes of a batch.
     pub(super) fn subtract(&mut self, parts: &[OwnerBytes]) {
         for OwnerBytes { owner, bytes } in parts {
             let Some(of_link) = self.by_link.get_mut(&owner.came_by) else {

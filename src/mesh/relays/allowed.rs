@@ -1,9 +1,8 @@
-//! Which addresses of STUN and TURN servers that another hub tells of are handed to clients.
+//! Which STUN and TURN servers of other hubs clients are told of.
 //!
-//! A hub that tells of a server can make every client of this hub call it. So its address must be one that a browser
-//! takes, at a port that such servers have, and, as with the addresses of hubs ([`super::super::advertised`]), not
-//! nearer than the hub that tells of it. A name is looked up; whether it leads clients to the same place is up to its
-//! owner.
+//! A hub that names a server can make every client of this hub call it. So its address must be one that browsers
+//! accept, at a port that such servers use, and, as with the addresses of hubs ([`super::super::advertised`]), not
+//! nearer than the hub that names it. A name is looked up here; its owner decides whether clients get the same address.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,14 +18,14 @@ use crate::mesh::advertised::may_be_told;
 
 /// The longest address.
 const LONGEST_URL: usize = 256;
-/// How long a name may take to be looked up.
+/// The longest time for looking up a name.
 const LOOK_UP: Duration = Duration::from_secs(3);
 /// The lowest port that is not one of well-known services.
 const FIRST_FREE_PORT: u16 = 1_024;
-/// Lower ports where TURN servers listen, because firewalls let them through.
+/// Lower ports that TURN servers use, because firewalls let them through.
 const WEB: [u16; 2] = [80, 443];
 
-/// Why none of a hub's addresses is handed on.
+/// Why none of a hub's addresses is used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(in crate::mesh) enum NotAllowed {
     /// There are too many addresses, or one is malformed.
@@ -35,7 +34,7 @@ pub(in crate::mesh) enum NotAllowed {
     /// A port belongs to other services.
     #[error("a port of another service")]
     Port,
-    /// An address is nearer than the hub that told of it.
+    /// An address is nearer than the hub that named it.
     #[error("the hub that told of it is too far away to tell of such an address")]
     TooNear,
     /// A name has no address.
@@ -55,7 +54,7 @@ impl NotAllowed {
     }
 }
 
-/// All of these addresses, if a hub at this reach may tell of each of them.
+/// All of these addresses, if a hub at this reach may name each of them.
 pub(in crate::mesh) async fn check(
     urls: &[String],
     told_by: Reach,

@@ -1,9 +1,8 @@
-//! What two hubs say to each other about their STUN and TURN servers, and how it is proved.
+//! The messages between hubs about their STUN and TURN servers, and the proof in them.
 //!
-//! They travel as messages of hubs do (MESH.md), in postcard behind a tag of their own, which hubs that do not know it
-//! ignore. An answer has the number of its question in its proof, so it counts once, from that hub and for the one that
-//! asked; the hub that makes it knows `TURN_SECRET`. Decoding never panics, and refuses anything longer than it has to
-//! be.
+//! They are sent as messages of hubs (MESH.md), in postcard after a tag; hubs that do not know the tag ignore them. An
+//! answer has the number of its question in its proof, so it counts once, from that hub and for the one that asked; the
+//! hub that makes it knows `TURN_SECRET`. Decoding never panics, and refuses longer messages than needed.
 
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
@@ -23,7 +22,7 @@ const PROOF: usize = 16;
 /// One message. New ones go to the end: postcard numbers them, and a number that is not known is ignored.
 #[derive(Clone, Serialize, Deserialize, Debug, PartialEq, Eq)]
 pub(in crate::mesh) enum Message {
-    /// Which servers have you?
+    /// Asks for servers.
     Ask {
         /// The random number of this question.
         number: u64,
@@ -34,7 +33,7 @@ pub(in crate::mesh) enum Message {
         number: u64,
         /// Addresses as in `RTCPeerConnection`; none if the hub is full, or serves none.
         urls: Vec<String>,
-        /// Proves that the hub that says so knows the secret.
+        /// Proves that the hub that answers knows the secret.
         proof: [u8; PROOF],
     },
 }

@@ -1,10 +1,10 @@
 //! How much of a mailbox the signals of each sender may fill.
 //!
-//! A sender may have as much waiting as there is still space for signals: alone it fills half of that space, two fill a
-//! third each, and the last to come still finds some. Shares are counted only while they can matter, so a mailbox that
-//! is mostly empty pays one comparison for each signal.
+//! A sender may have as much waiting as is still free for signals: alone it fills half of that space, two fill a third
+//! each, and the last to come still finds some. Shares are counted only while they can matter, so a mailbox that is
+//! mostly empty costs one comparison for each signal.
 //!
-//! Invariants: the count is of what waits; the table of senders is no longer than the queue.
+//! Invariants: exactly the waiting signals are counted; the table of senders is no longer than the queue.
 
 use hashbrown::HashMap;
 

@@ -1,10 +1,10 @@
 //! When the members of a large network are woken for notices of each other.
 //!
-//! Each notice costs a write to each member, so joins that come fast would cost the square of their number in writes. A
-//! network's first notice is due at once. Those that follow it within a pause wait in the members' mailboxes and go out
-//! together, unless something else wakes a session before. The pause grows with the number of members: so the writes of
-//! a network take at most a part of a thread's time, however fast members come and go. Knows neither mailboxes nor
-//! clocks: it is told the time, and says which networks are due. Used by the registry alone.
+//! Each notice costs a write to each member, so fast joins would cost the square of their number in writes. A network's
+//! first notice is due at once. The next ones within a pause wait in the members' mailboxes and are written together,
+//! unless something else wakes a session before. The pause grows with the number of members: so the writes of a network
+//! take at most a part of a thread's time, however fast members join and leave. Knows neither mailboxes nor clocks: it
+//! is told the time, and says which networks are due. Used by the registry alone.
 //!
 //! Invariants: a notice waits for one [`pause`] at most; a network that was calm is kept no longer than that.
 
@@ -20,7 +20,7 @@ use crate::peers::mailbox::WakeUp;
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
 /// How much longer for each member: at most 40,000 are woken in a second for one network, at some 5 us each.
 const PAUSE_FOR_EACH: Duration = Duration::from_micros(25);
-/// Notices to fewer members than this are never held back: their writes cost less than a member would notice.
+/// Notices to fewer members than this are never delayed: their writes are cheap.
 pub const LARGE: usize = 32;
 
 /// How long notices to this many members wait for more of their kind.
@@ -34,14 +34,15 @@ fn pause(members: usize) -> Duration {
 pub struct Bursts {
     /// When the pause of each ends.
     ends: HashMap<NetworkKey, Moment>,
-    /// The pauses in which nothing has been held back since they began, the earliest first.
+    /// The pauses in which no notice has been delayed since they began, the earliest first.
     calm: BTreeSet<(Moment, NetworkKey)>,
     /// The other pauses.
     held: BTreeSet<(Moment, NetworkKey)>,
 }
 
 impl Bursts {
-    /// Whether a notice to this many members of a network goes out at once. If not, it is due with [`Bursts::poll_due`].
+    /// Whether a notice to this many members of a network is written at once. If not, it is due with
+    /// [`Bursts::poll_due`].
     pub fn on_notice(&mut self, now: Moment, network: &NetworkKey, told: usize) -> WakeUp {
         self.forget_calm(now);
         let end = match self.ends.get(network) {
@@ -56,7 +57,7 @@ impl Bursts {
         WakeUp::Later
     }
 
-    /// When [`Bursts::poll_due`] has something to give; `None` if nothing is held back.
+    /// When [`Bursts::poll_due`] returns a network; `None` if no notice is delayed.
     pub fn poll_timeout(&self) -> Option<Moment> {
         self.held.first().map(|(end, _)| *end)
     }
@@ -78,7 +79,7 @@ impl Bursts {
         self.calm.insert((end, network));
     }
 
-    /// A pause in which nothing was held back ends by itself, without a wake-up.
+    /// A pause in which no notice was delayed ends by itself, without a wake-up.
     fn forget_calm(&mut self, now: Moment) {
         while let Some((end, _)) = self.calm.first()
             && *end <= now

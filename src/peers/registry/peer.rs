@@ -19,11 +19,11 @@ pub struct Peer {
     pub(super) dialect: Dialect,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) quiet: AtomicBool,
-    /// It is told of nobody.
+    /// It is told of no other peer.
     pub(super) blind: bool,
     pub(super) forgotten: AtomicBool,
     pub(super) absent: AtomicBool,
-    /// It was told to operators that the peer is there.
+    /// Operators were told that the peer is there.
     pub(super) shown: AtomicBool,
     pub(super) failures: Runs,
 }
@@ -49,7 +49,7 @@ impl Peer {
         &self.source
     }
 
-    /// It is to be told of nobody else in its network.
+    /// It has to be told of no other peer in its network.
     pub fn go_blind(&mut self) {
         self.blind = true;
     }
@@ -64,12 +64,12 @@ impl Peer {
         self.quiet.store(false, Ordering::Relaxed);
     }
 
-    /// It keeps its claim, but nothing reaches it any more.
+    /// It keeps its claim, but no message reaches it any more.
     pub fn go_absent(&self) {
         self.absent.store(true, Ordering::Relaxed);
     }
 
-    /// Whether nothing reaches it.
+    /// Whether no message reaches it.
     pub fn is_absent(&self) -> bool {
         self.absent.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! The roster of a newcomer: one message for all members, or one for each, as its dialect has it.
+//! The roster of a newcomer: one message for all members, or one for each, depending on its dialect.
 
 use bytes::Bytes;
 use hubmesh_core::api::Room;
@@ -34,12 +34,12 @@ impl Registry {
         }
     }
 
-    /// Tells a member that asks again of the others, in a dialect whose roster is one message.
+    /// Sends the roster to a member that asks again, in a dialect whose roster is one message.
     pub fn tell_again(&self, peer: &Peer, others: &[(PeerId, Option<Bytes>)], room: Option<&Room>) {
         self.tell_in_one(peer, others, room.map(|room| (room, false)));
     }
 
-    /// Tells all of them in one message, if the dialect has one. True if it has.
+    /// Sends the roster as one message, if the dialect has one. True if it has.
     fn tell_in_one(
         &self,
         peer: &Peer,
@@ -74,7 +74,7 @@ impl Registry {
     }
 }
 
-/// A room for a member that is told of no others: with its host, which is a part of the room.
+/// A room for a client that is told of no peer: with its host, which is a part of the room's description.
 fn without_others(room: &Room, own: &PeerId) -> Room {
     let mut seen = room.clone();
     let mut is_host = true;

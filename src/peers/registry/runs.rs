@@ -1,12 +1,12 @@
-//! Which failures of one sender's signals belong together, so that it is told of them once.
+//! Groups failures of one sender's signals, so that it is told once of those that belong together.
 //!
 //! A call is an offer and its candidates, and a client reports each failure to its application. Signals that waited for
-//! their target fail together, at once; signals that fail as they come are gathered here. A run begins with the first
-//! failure for a target, and anew with each failure of an offer or an answer. Other failures for that target belong to
+//! their target fail together, at once; signals that fail one by one are grouped here. A run begins with the first
+//! failure for a target, and again with each failure of an offer or an answer. Other failures for that target belong to
 //! the run, until there was none for as long as a signal may wait for its target and [`TRICKLE`] more.
 //!
-//! Bounded: [`KEPT`] targets for each claim, 2 KiB, and nothing before the first failure. A sender that fails with more
-//! targets than that in turn is told more often than needed, and never less. Knows no dialect and no clock; used by the
+//! Bounded: [`KEPT`] targets for each claim, 2 KiB, and nothing before the first failure. A sender with failures for
+//! more targets than that is told more often than needed, and never less. Knows no dialect and no clock; used by the
 //! registry.
 
 use std::time::Duration;
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 /// How long after a failure its sender may send more of the same call: a client finds its candidates one by one.
 const TRICKLE: Duration = Duration::from_secs(5);
 
-/// How many runs of one sender are told apart: more targets than a client calls at once.
+/// The most runs of one sender: more targets than a client calls at once.
 const KEPT: usize = 64;
 
 /// A target, by a hash of its name, and the end of its run.

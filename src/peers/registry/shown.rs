@@ -1,4 +1,4 @@
-//! What operators are told of local peers, and what they do to them.
+//! Lists and disconnects local peers, for operators.
 //!
 //! A peer is shown to be there once for each claim, when the mesh first accepts it, and to be gone once after that.
 
@@ -74,12 +74,12 @@ impl Registry {
         peer.is_some()
     }
 
-    /// Whose a claim is, as far as that is known.
+    /// The party of a claim, as far as that is known.
     pub fn party(&self, claim: ClaimNo) -> Option<Party> {
         self.find(claim)?.mailbox.party().cloned()
     }
 
-    /// Sends those away whose ids are banned.
+    /// Disconnects peers whose ids are banned.
     pub fn enforce_bans(&self) {
         for shard in &self.shards {
             let peers: Vec<Arc<Peer>> = shard.read().values().cloned().collect();
