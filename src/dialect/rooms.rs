@@ -28,7 +28,7 @@ pub use said::{Message, NewRoom, Said, decode};
 /// How deep payloads may be nested: as deep as those of PeerJS clients.
 pub const MAX_DEPTH: usize = super::peerjs::MAX_DEPTH;
 
-/// The messages that are relayed: the type, and the field with its data.
+/// The messages that are relayed: the type, and the name of the field inside `data`, if there is one.
 const RELAYED: [(&str, Option<&str>); 5] = [
     ("sdp-offer", Some("offer")),
     ("sdp-answer", Some("answer")),

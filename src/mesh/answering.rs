@@ -1,7 +1,7 @@
-//! Answers the hubs that ask for their operators, and tells those that listen what happens here.
+//! Answers other hubs' questions for operators, and sends them this hub's events.
 //!
-//! One task for each hub, started by `handle`. What hubs say to each other is `questions`'; it travels by the data path, and
-//! what finds no room on the way is lost: questions have a limit, and a hub with a reader says so again.
+//! One task for each hub, started by `handle`. `questions` has the messages; they use the data path, and a message
+//! without space on the way is lost: questions have a time limit, and a hub that listens says so again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use crate::watch::Party;
 
 /// Messages that may wait; more are lost.
 pub(super) const WAITING: usize = 1_024;
-/// How often those that listen are told.
+/// The time between two reports to hubs that listen.
 const TICK: Duration = Duration::from_millis(250);
-/// The most events that they are told at once: 400 a second.
+/// The most events in one report: 400 a second.
 const BATCH: usize = 100;
-/// How often a hub says that it still listens, and for how long it is told then.
+/// The time between two messages of a hub that it still listens, and for how long it is sent events then.
 const LISTEN_EVERY: Duration = Duration::from_secs(5);
 const LEASE: Duration = Duration::from_secs(15);
 
@@ -36,7 +36,7 @@ impl MeshContext {
         own.map(|claim| claim.claim).collect()
     }
 
-    /// Sends a peer of this hub away. False if there is none.
+    /// Disconnects a peer of this hub. False if there is none.
     pub(super) fn send_away(&self, network: &NetworkKey, peer: &PeerId) -> bool {
         let registry = self.router.registry();
         let claims = self.own_claims(network, peer);
@@ -83,13 +83,13 @@ fn place(network: &str, peer: &str) -> Option<(NetworkKey, PeerId)> {
     Some((network, PeerId::new(peer).ok()?))
 }
 
-/// Who listens to this hub, and to whom it listens.
+/// The hubs that listen to this hub, and those to which it listens.
 struct Listening {
-    /// Until when each is told.
+    /// Until when each is sent events.
     to_us: BTreeMap<HubId, Instant>,
-    /// The last event that they were told of.
+    /// The last event that they were sent.
     told: u64,
-    /// When each was last told that we listen.
+    /// When each was last told that this hub listens.
     to_them: BTreeMap<HubId, Instant>,
 }
 
@@ -135,12 +135,12 @@ impl Listening {
             Some(Message::Events { missed, events }) if self.to_them.contains_key(&from) => {
                 watch.events.take_in(from, events, missed);
             }
-            // Nobody asked for it, or it is of a later version.
+            // It answers no question, or is of a later version.
             Some(Message::Events { .. }) | None => {}
         }
     }
 
-    /// Tells those that listen what happened here since the last time.
+    /// Sends the hubs that listen the events since the last report.
     fn tell(&mut self, shared: &MeshContext) {
         let now = Instant::now();
         self.to_us.retain(|_, until| now < *until);
@@ -166,7 +166,7 @@ impl Listening {
         }
     }
 
-    /// Tells the others that this hub has a reader, if it has one.
+    /// Tells the other hubs that this hub listens, if an operator does here.
     fn listen(&mut self, shared: &MeshContext) {
         let events = &shared.router.registry().watch().events;
         if !events.is_listened_to() {

@@ -242,7 +242,7 @@ impl Driver {
             Input::PlaceBan { ban, asker } => {
                 let placed = self.core.place_ban(now, ban);
                 self.show_bans();
-                // Who asked may have given up.
+                // The asker may have given up.
                 let _ = asker.send(placed);
             }
             Input::LiftBan { ban, asker } => {
@@ -251,7 +251,7 @@ impl Driver {
                 let _ = asker.send(lifted);
             }
             Input::EndEmptyRooms { most, ended } => {
-                // The part that asked may have gone away.
+                // The asker may have gone away.
                 let held = self.core.rooms_held();
                 let _ = ended.send((held, self.core.end_empty_rooms(now, most)));
             }

@@ -1,6 +1,7 @@
-//! What the mesh is asked for operators: this hub answers for itself, and asks the others.
+//! The questions of this hub's operators to the mesh: this hub answers for itself, and asks the other hubs.
 //!
-//! What hubs say to each other is `questions`', and `answering` answers. A hub that does not answer in time is not waited for.
+//! `questions` has the messages between hubs, and `answering` answers them. Hubs that do not answer in time are left
+//! out.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,19 +17,19 @@ use super::questions::{Answer, MAX_PEERS, Question, Tally};
 use super::view::LinkView;
 use crate::watch::{Party, Past};
 
-/// What became of a peer that an operator removes.
+/// The result of removing a peer for an operator.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Removal {
-    /// This hub had it, and sends it away.
+    /// This hub had it, and disconnects it.
     Done(HubId),
-    /// Nobody has this id.
+    /// No peer has this id.
     NoSuchPeer,
     /// Its hub does not answer.
     NoAnswer(HubId),
 }
 
 impl Mesh {
-    /// Sends a peer away, wherever it is.
+    /// Disconnects a peer, at whichever hub it is.
     pub async fn remove(&self, network: &NetworkKey, peer: &PeerId, within: Duration) -> Removal {
         let shared = &self.shared;
         let me = shared.identity().hub;
@@ -52,7 +53,7 @@ impl Mesh {
         became_of(closed, &hubs, &answers)
     }
 
-    /// Whose these peers of one network are, each asked for at its hub; of those that answer within this time.
+    /// The parties of these peers of one network, each from its hub; from the hubs that answer within this time.
     pub async fn parties(
         &self,
         network: &NetworkKey,
@@ -99,7 +100,7 @@ impl Mesh {
         self.ask_all(Question::Past, within, read).await
     }
 
-    /// What waits at each hub that answers within this time.
+    /// The waiting signals and joins at each hub that answers within this time.
     pub async fn tallies(&self, within: Duration) -> BTreeMap<HubId, Tally> {
         let read = |answer| match answer {
             Answer::Tally(tally) => Some(tally),
@@ -120,7 +121,7 @@ impl Mesh {
         Some((found.hub, hlc.wall_ms()))
     }
 
-    /// Has the mesh keep a ban.
+    /// Places a ban in the mesh.
     pub async fn place_ban(&self, ban: Ban) -> Result<(), BansFull> {
         let (asker, answer) = oneshot::channel();
         self.send(Input::PlaceBan { ban, asker }).await;
@@ -135,7 +136,7 @@ impl Mesh {
         answer.await.unwrap_or(false)
     }
 
-    /// Asks all hubs, this one among them, for what `read` finds in their answers.
+    /// Asks all hubs, including this one, and collects what `read` finds in their answers.
     async fn ask_all<T>(
         &self,
         question: Question,
@@ -165,8 +166,8 @@ impl Mesh {
     }
 }
 
-/// What became of a peer of which this hub closed a claim, if it had one, and these hubs were asked to: it is gone where
-/// the hub that holds it says so. A claim here counts only if no other hub may still hold it.
+/// The result of removing a peer, if this hub closed a claim of it (or had none) and these hubs were asked to. The peer
+/// is gone if the hub that holds it says so. A claim here counts only if no other hub may still hold it.
 fn became_of(closed: Option<HubId>, asked: &[HubId], answers: &BTreeMap<HubId, Answer>) -> Removal {
     let done = answers
         .iter()

@@ -1,10 +1,12 @@
-//! What hubs ask each other for their operators, beside how they are: to remove a peer, whose connections they have, what
-//! happened in the last hour, and what happens now.
+//! Messages between hubs for their operators, except those about their state: to remove a peer, to ask for the parties
+//! of peers, for the last hour, and for events as they happen.
 //!
-//! These are messages between control planes, behind a byte of their own (`tagged`). A hub that does not know them ignores them,
-//! so who asks has a limit of its own. Here is what they say and which questions are open; `operating` asks and answers.
+//! These are messages between control planes, with a first byte of their own (`tagged`). A hub that does not know them
+//! ignores them, so the hub that asks needs a time limit. This file has the messages and the open questions;
+//! `operating` asks and `answering` answers.
 //!
-//! Invariants: an answer counts once, and only of the hub that was asked; what is under way is given up with its asker.
+//! Invariants: an answer counts once, and only from the hub that was asked; open questions are dropped with their
+//! asker.
 
 use std::collections::HashMap;
 
@@ -18,20 +20,20 @@ use super::conditions::MAX_HUBS;
 use super::tagged;
 use crate::watch::{Event, MAX_SUBJECT, Party, Past};
 
-/// The most peers that are asked for at once.
+/// The most peers in one question.
 pub(super) const MAX_PEERS: usize = 1_000;
 
-/// What a hub is asked.
+/// A question to a hub.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum Question {
-    /// To send a peer away that is connected to it.
+    /// To disconnect a peer that is connected to it.
     Remove {
-        /// The network, as it travels between hubs.
+        /// The network, as it is sent between hubs.
         network: String,
         /// The peer.
         peer: String,
     },
-    /// Whose these peers are.
+    /// For the parties of these peers.
     Peers {
         /// The network.
         network: String,
@@ -40,11 +42,11 @@ pub(super) enum Question {
     },
     /// Its last hour.
     Past,
-    /// What waits there.
+    /// For the signals and joins that wait there.
     Tally,
 }
 
-/// What it answers.
+/// The answer of a hub.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
     /// Whether there was such a peer.
@@ -57,10 +59,10 @@ pub(super) enum Answer {
     Tally(Tally),
 }
 
-/// What waits at a hub.
+/// The signals and joins that wait at a hub.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Tally {
-    /// Signals that wait for a target that nobody holds.
+    /// Signals whose target is at no hub yet.
     pub waiting: u64,
     /// Joins whose id is contested.
     pub contests: u64,
@@ -88,7 +90,7 @@ impl Answer {
 pub(super) enum Message {
     /// A question.
     Ask {
-        /// Given back with the answer.
+        /// Returned with the answer.
         token: u64,
         /// What is asked.
         question: Question,
@@ -100,11 +102,11 @@ pub(super) enum Message {
         /// What is answered.
         answer: Answer,
     },
-    /// The sender wants the events of the other hub, for a while.
+    /// The hub that sends this wants the other hub's events, for a while.
     Listen,
     /// What happened.
     Events {
-        /// So many were left out before these.
+        /// The number of events that were left out before these.
         missed: u64,
         /// These.
         events: Vec<Event>,
@@ -121,10 +123,10 @@ impl Message {
     }
 }
 
-/// Where answers go.
+/// The sender of answers.
 type Answers = mpsc::Sender<(HubId, Answer)>;
 
-/// Where they come.
+/// The receiver of answers.
 pub(super) type Answered = mpsc::Receiver<(HubId, Answer)>;
 
 struct Open {
@@ -132,7 +134,7 @@ struct Open {
     answers: Answers,
 }
 
-/// The questions under way.
+/// The open questions.
 #[derive(Default)]
 pub(super) struct Questions {
     state: Mutex<State>,
@@ -145,7 +147,8 @@ struct State {
 }
 
 impl Questions {
-    /// Asks these hubs: a message for each, and where their answers come. That closes once all have come.
+    /// Asks these hubs: returns a message for each, and the receiver of their answers, which closes once all have
+    /// arrived.
     pub(super) fn ask(
         &self,
         hubs: impl IntoIterator<Item = (HubId, Question)>,
@@ -163,7 +166,7 @@ impl Questions {
         (messages.collect(), receiver)
     }
 
-    /// An answer came.
+    /// An answer arrived.
     pub(super) fn on_answer(&self, from: HubId, token: u64, answer: Answer) {
         let mut state = self.state.lock();
         let is_of_it = state.open.get(&token).is_some_and(|open| open.hub == from);
@@ -173,7 +176,7 @@ impl Questions {
         if let Some(open) = state.open.remove(&token)
             && answer.is_bounded()
         {
-            // The part that asked may have given up.
+            // The asker may have given up.
             let _ = open.answers.try_send((from, answer));
         }
     }

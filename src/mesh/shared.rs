@@ -193,7 +193,7 @@ impl MeshContext {
     async fn dial_failed(&self, dial: DialId, why: DialFailure, trouble: Trouble) {
         self.metrics.dials_failed.inc(trouble.label);
         let failed = Input::DialFailed { dial, why, trouble };
-        // The driver is gone when the hub is: nobody is left to tell.
+        // The driver stops with the hub: it need not be told.
         let _ = self.inputs.send(failed).await;
     }
 

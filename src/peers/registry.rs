@@ -74,7 +74,7 @@ pub struct Registry {
 type Push = fn(&Mailbox, Utf8Bytes) -> Result<(), MailboxFull>;
 
 impl Registry {
-    /// An empty one, that nobody looks at.
+    /// An empty one that is never read.
     pub fn new(metrics: Arc<Metrics>, policies: Policies) -> Self {
         let watch = Watch::new(HubId([0; 20]), &AdminSettings::default(), &metrics);
         Registry::watched(metrics, policies, watch)

@@ -304,7 +304,7 @@ impl WaitingText {
     ///
     /// # Errors
     ///
-    /// There is no space for it: returns the text for the client.
+    /// There is no space for it: returns its length and its two ends, for the report to its sender.
     pub fn new(text: &Utf8Bytes, intake: &Arc<Intake>) -> Result<Self, ReadPast> {
         let mut reserved = Reserved::new(Arc::clone(intake));
         let counted = text.len().saturating_sub(FREE_BYTES);

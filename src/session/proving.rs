@@ -22,7 +22,7 @@ use crate::peers::port::MeshPort;
 use crate::peers::reason::CloseReason;
 use crate::watch::Party;
 
-/// When a token is over, with the grace of clocks; `None`: never, as far as anybody here can wait.
+/// When a token expires, with the grace for clocks; `None`: never, or later than this hub can wait.
 pub(super) fn token_end(expires_ms: Option<u64>) -> Option<Instant> {
     expires_ms.and_then(|expires| end_of(expires, unix_ms()))
 }
@@ -86,7 +86,7 @@ where
         let mut actions = Actions::new(unix_ms);
         self.protocol.tell(&HubEvent::Proven, &mut actions);
         for action in actions {
-            // It goes by its id now and is told so, which waits for nobody.
+            // It has its id now and is told so; that needs no wait.
             self.try_now(action, Cause::none(CloseReason::Refused))?;
         }
         Ok(())

@@ -340,7 +340,7 @@ async fn stay<M: MeshPort>(listed: &Listed<M>, mut memberships: Memberships<M>) 
     let reason = loop {
         tokio::select! {
             control = next_control(&listed.visit.mailbox) => match control {
-                // Nobody is there to show a sign of life, and whoever asks for the id may have it.
+                // A visitor cannot show a sign of life, so a newcomer that asks for the id may have it.
                 Control::Probe { claim, token, .. } => {
                     shared.mesh.probe_result(claim, token, false).await;
                 }

@@ -1,4 +1,4 @@
-//! Why no WebSocket could be opened, in words for the person who has to mend it.
+//! Says in words why a WebSocket could not be opened, for the person who can fix it.
 //!
 //! Knows the errors of the system, of rustls and of tungstenite, and nothing of hubs. The sentences go on from "cannot reach
 //! it: …". Called by the client and by the links between hubs.

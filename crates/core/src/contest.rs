@@ -419,7 +419,7 @@ impl Contests {
         self.give_up(now, directory, token);
     }
 
-    /// Without an answer the id is free only if nobody holds it any more.
+    /// Without an answer the id is free only if no claim holds it any more.
     fn give_up(&mut self, now: Moment, directory: &Directory, token: u64) {
         let Some(Pending {
             contender, stage, ..

@@ -1,13 +1,13 @@
 //! Which peer is at which hub: every hub's claims, as far as this hub knows them, and the winner of each id.
 //!
-//! Each hub is the only author of its claims, so an `OriginSet` here is always exactly what its author
-//! had at one sequence number. The core writes (its own claims, and deltas from neighbours); the data path
-//! only reads, behind one read lock. Nothing here knows of links, timers or sessions.
+//! Each hub is the only author of its claims, so an `OriginSet` here always equals the author's set at one sequence
+//! number. The core writes (its own claims, and deltas from neighbours); the data path only reads, behind one read
+//! lock. Nothing here knows of links, timers or sessions.
 //!
-//! - *Visible*: a claim counts only while its origin is visible, which the core decides from the topology.
-//! - *Winner* of (network, id): the visible claim with the highest (clock, hub id). A pure function of what
-//!   is visible, whatever the order of arrival.
-//! - *Interest*: changes are reported only for networks in which this hub holds a claim of its own.
+//! - *Visible*: a claim counts only while its origin is visible; the core decides that from the topology.
+//! - *Winner* of (network, id): the visible claim with the highest (clock, hub id). A pure function of the visible
+//!   claims, whatever the order of arrival.
+//! - *Interest*: changes are reported only for networks in which this hub has a claim of its own.
 //!
 //! Of another hub the directory has its whole set or, in a large mesh, one set for each network of interest (`sets`),
 //! and beside these the names of all its networks (`lines`).
@@ -52,7 +52,7 @@ const MAX_NETWORKS: usize = 4_000_000;
 /// The most claims of one id in one network that one hub can have.
 const MAX_SAME: usize = 4;
 
-/// What one hub claims, or claims in one network, as this hub has it.
+/// The claims of one hub, or its claims in one network, as this hub has them.
 #[derive(Debug)]
 struct OriginSet {
     hub: HubId,
@@ -61,15 +61,15 @@ struct OriginSet {
     incarnation: Incarnation,
     /// Every change up to this one is applied.
     seq: u64,
-    /// A first set has arrived whole.
+    /// A first set is complete.
     complete: bool,
     visible: bool,
     log: Log,
     /// The wrapping sum of the claims' hashes, for audits.
     hash: u64,
-    /// What its claims take up.
+    /// The usage of its claims.
     used: Usage,
-    /// The same claims by network, while they are asked for so.
+    /// The claims by network, while a subscriber needs that.
     views: Option<Views>,
 }
 
@@ -79,23 +79,23 @@ struct Network {
     hash: u64,
     /// Shown records of any origin, visible or not, in no order. The field `member` of each is its index here.
     members: Vec<RecordNo>,
-    /// All records, quiet ones too: the network goes with the last.
+    /// The number of all records, quiet ones too: the network is freed with the last.
     records: u32,
-    /// Records of this hub: there is interest while there are any.
+    /// The number of this hub's records: there is interest while there are any.
     own: u32,
     /// The shown records by the positions of their ids (hashes), for neighbourhoods; `None` while the network is small.
     /// Has the same records as `members`.
     positions: Option<BTreeSet<(u64, RecordNo)>>,
 }
 
-/// The holder of an id, as other peers are shown it.
+/// The holder of an id, in the form that other peers are shown.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Shown {
-    /// The holding hub.
+    /// The hub of the holder.
     pub hub: HubId,
     /// Its claim.
     pub claim: ClaimNo,
-    /// What the peer shows of itself.
+    /// The data that the peer shows.
     pub data: Option<Bytes>,
 }
 
@@ -118,18 +118,18 @@ pub struct IdChange {
     pub reason: LeaveReason,
 }
 
-/// What is known of an origin's set.
+/// The state of an origin's set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OriginState {
     /// The incarnation that the claims belong to.
     pub incarnation: Incarnation,
-    /// Every change up to this one is here.
+    /// The set has every change up to this one.
     pub seq: u64,
-    /// A first set has arrived whole.
+    /// A first set is complete.
     pub complete: bool,
-    /// Its claims count.
+    /// Its claims are visible.
     pub visible: bool,
-    /// How many claims it has.
+    /// The number of its claims.
     pub claims: usize,
     /// The wrapping sum of their hashes.
     pub hash: u64,
@@ -150,18 +150,18 @@ pub struct ClaimView {
     pub hlc: Hlc,
     /// Whether it is hidden from other peers.
     pub quiet: bool,
-    /// What it shows.
+    /// Its data.
     pub data: Option<Bytes>,
 }
 
-/// A part of a set for a subscriber: the entries, and whether they reach the head.
+/// A part of a set for a subscriber: the entries, and whether they complete the set.
 #[derive(Debug)]
 pub struct SetPart {
     /// In rising order.
     pub entries: Vec<Entry>,
-    /// What the receiver has with them.
+    /// The state of the receiver with them.
     pub to: u64,
-    /// Nothing more is missing.
+    /// They complete the set.
     pub last: bool,
 }
 
@@ -176,15 +176,15 @@ pub struct Directory {
     origins: Vec<Option<OriginSet>>,
     free_origins: Vec<OriginNo>,
     by_hub: HashMap<HubId, OriginNo>,
-    /// The sets that are of one network.
+    /// The sets of single networks.
     by_part: BTreeMap<HubId, BTreeMap<NetworkKey, OriginNo>>,
-    /// What each other hub's claims take up, whatever sets they are in.
+    /// The usage of each other hub's claims, in all of its sets.
     used_by: HashMap<HubId, Usage>,
-    /// In which networks the other hubs have members.
+    /// In which networks other hubs have members.
     lines: Lines,
-    /// How far the numbers of this hub's own lines have come.
+    /// The highest number of this hub's own lines.
     lines_given: u64,
-    /// Networks whose records came or went, if anybody wants to know.
+    /// Networks whose records changed, if a caller collects them.
     touched: Option<Vec<NetworkKey>>,
     /// What this hub knows of the rooms that it follows while no hub shows their records.
     unshown_rooms: HashMap<NetworkKey, RoomRecord>,
@@ -199,9 +199,9 @@ pub struct Directory {
     /// All networks are of interest, also those in which this hub has no peer (any more).
     all_of_interest: bool,
     quota: ClaimQuota,
-    /// What the claims of all other hubs take up.
+    /// The usage of the claims of all other hubs.
     used: Usage,
-    /// Claims that were left out for lack of space, or because no honest hub makes them.
+    /// The number of claims that were refused: there was no space, or no honest hub makes such claims.
     left_out: u64,
     mutants: Mutants,
 }
@@ -251,7 +251,7 @@ impl Directory {
     }
 }
 
-/// The entries that will be applied: whatever does not rise is skipped.
+/// The entries that will be applied: those whose numbers do not rise are skipped.
 fn rising(mut entries: Vec<Entry>) -> Vec<Entry> {
     let mut seq = 0;
     entries.retain(|entry| {

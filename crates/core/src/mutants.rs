@@ -104,7 +104,7 @@ mutants! {
     retries_shared_with_nobody,
     /// Topology, where a link is met: it is listed before its other end has spoken by it.
     unconfirmed_link_listed,
-    /// Signals, where a receiver goes: the hubs of those whose signals it has not read are not told.
+    /// Signals, where a receiver goes: the senders' hubs are not told of its unread signals.
     unread_untold,
     /// Interest, where the last member leaves: it ends at once.
     interest_dropped_early,
