@@ -319,7 +319,7 @@ impl Drop for RunningHub {
 }
 
 /// The parts that connections are handed to.
-struct Parts {
+pub(crate) struct Parts {
     sessions: Sessions<Mesh>,
     mesh: Mesh,
     watch: Arc<Watch>,

@@ -6,6 +6,7 @@
 //! token, so that a ban of a subject covers all tokens that come from its own. Knows no HTTP and no clock.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use hubmesh_core::ids::{NetworkKey, PeerId};
 
@@ -22,30 +23,34 @@ pub const MOST_SECONDS: u64 = 30 * 24 * 3_600;
 /// The longest `sub`, in bytes.
 const MOST_SUBJECT_BYTES: usize = 256;
 
-/// What a request for a token says. A field that is left out is as wide as in the asker's token.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+/// What a token is asked to be. What is left out is as wide as what the asker holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TokenRequest {
     /// The only id that its holder may have, 1 to 128 bytes.
     #[serde(alias = "peerId")]
+    #[schema(min_length = 1, max_length = 128)]
     pub user_id: Option<String>,
     /// The only room, network or topic that it may enter, 1 to 128 bytes.
+    #[schema(min_length = 1, max_length = 128)]
     pub room_id: Option<String>,
     /// The only rooms, networks or topics that it may enter: up to 64 names of 1 to 128 bytes. In place of `roomId`.
+    #[schema(max_items = 64)]
     pub networks: Option<Vec<String>>,
     /// The only dialects that it may speak: `pigeon`, `peerjs`, `rooms`, `coordinator`, `yjs`.
     pub dialect: Option<OneOrMany>,
     /// All that its holder may do beside joining and signalling: `publish`, `discover`, `create`.
     pub rights: Option<Vec<String>>,
-    /// Who its holder is, up to 256 bytes. A client with a token of the same `sub` can take over the id of another such
-    /// client.
+    /// Who its holder is, up to 256 bytes: who connects with a token of the same `sub` takes over an id that the other has.
+    #[schema(max_length = 256)]
     pub sub: Option<String>,
     /// Seconds until it expires, 1 to 2592000; unset: an hour, or what is left of the asker's own token.
+    #[schema(minimum = 1, maximum = 2_592_000)]
     pub expires_in: Option<u64>,
 }
 
 /// One text, or several.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(untagged, expecting = "dialect is a text or a list of texts")]
 pub enum OneOrMany {
     /// One.
@@ -55,7 +60,7 @@ pub enum OneOrMany {
 }
 
 /// A token, and what it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenAnswer {
     /// The token.

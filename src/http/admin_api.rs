@@ -1,27 +1,23 @@
-//! `GET /admin/api/hubs`, `/networks` and `/peers`: the mesh for programs of operators, page by page.
+//! The hubs, networks and peers of the mesh as operators see them, page by page.
 //!
-//! For operators alone (see `operating`): it names networks of every dialect, and a client that knows the name of a
-//! room may enter it. Networks and peers are listed as this hub knows them, which is all of the mesh. Each hub reports
-//! its own state: all hubs in reach are asked, at most once a second, and hubs that do not answer within
-//! [`ANSWERS_WITHIN`] are named. A list is sorted, and a page begins after `after`, so that no entry is left out or
-//! shown twice while others come and go.
+//! For operators alone (`operating` asks who it is), for it names networks of every dialect, and who knows a room's name may enter it. Networks and peers are as this hub knows them, which is all of the mesh. How a hub is, it
+//! says itself: all within reach are asked, at most once a second, and who does not answer within [`ANSWERS_WITHIN`] is
+//! named. A list is sorted, and a page begins behind `after`, so that none is left out or shown twice while others come and
+//! go.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
 use hubmesh_core::ids::{Dialect, HubId, NetworkKey, PeerId};
 use serde::Serialize;
-use serde_json::json;
 use tokio::time::Instant;
-use warp::reply::Response;
+use utoipa::ToSchema;
 
 use super::admin::Door;
-use super::endpoint::Call;
 use super::paging::{BadQuery, Query};
-use super::{App, Backend, reply};
+use super::{App, Backend};
 use crate::log::timestamp;
 use crate::mesh::{Condition, HubReport, HubView, MeshView};
 use crate::watch::Party;
@@ -36,55 +32,47 @@ const FRESH: Duration = Duration::from_secs(1);
 /// The last answers of the hubs.
 pub(super) type Asked = tokio::sync::Mutex<Option<(Instant, Arc<Vec<HubReport>>)>>;
 
-/// One of its lists.
-pub(super) async fn answer<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
-    let Call { door, head, .. } = call;
-    let made = match call.name() {
-        "hubs" => hubs(app, &head.query).await,
-        "networks" => {
-            let _turn = app.turn(*door).acquire().await;
-            networks(app, &head.query)
-        }
-        "peers" => peers(app, *door, &head.query).await,
-        _ => return reply::nothing_here(),
-    };
-    match made {
-        Ok(body) => reply::json(StatusCode::OK, &body),
-        Err(why) => reply::error(StatusCode::BAD_REQUEST, &why.to_string()),
-    }
-}
-
 // ---- Hubs -----------------------------------------------------------------------------------------------
 
-/// A hub, as this hub sees it, and as it reports itself.
-#[derive(Serialize)]
+/// A hub, as it is seen from here, and in its own words.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct HubRow {
+pub(super) struct HubRow<C> {
     id: String,
     /// This hub itself.
     #[serde(rename = "self")]
     is_self: bool,
+    /// Where it can be dialled.
     url: Option<String>,
     region: String,
+    /// There is a link to it from the hub that answers.
     direct: bool,
+    /// Links to it.
     hops: u8,
+    /// The round trip of the link to it.
     rtt_ms: Option<f64>,
     peers: usize,
     draining: bool,
-    condition: Option<ConditionRow>,
+    /// Null if it did not answer in time.
+    pub(super) condition: Option<C>,
 }
 
-#[derive(Serialize)]
+/// How a hub is.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct ConditionRow {
+#[schema(as = Condition)]
+pub(super) struct ConditionRow {
     version: String,
     uptime_ms: u64,
     connections: u64,
     max_connections: u64,
+    /// Of peers, since its start.
     messages: u64,
+    /// CPU time since its start.
     cpu_ms: u64,
     memory_bytes: u64,
     open_files: u64,
+    /// How far its clock is ahead of the one of the hub that answers.
     clock_ahead_ms: i64,
 }
 
@@ -115,7 +103,7 @@ impl ConditionRow {
     }
 }
 
-impl HubRow {
+impl<C> HubRow<C> {
     fn other(hub: HubView) -> Self {
         HubRow {
             id: hub.id.to_string(),
@@ -146,6 +134,22 @@ impl HubRow {
             condition: None,
         }
     }
+
+    /// The same with what is said of how it is.
+    pub(super) fn with<D>(self, condition: Option<D>) -> HubRow<D> {
+        HubRow {
+            id: self.id,
+            is_self: self.is_self,
+            url: self.url,
+            region: self.region,
+            direct: self.direct,
+            hops: self.hops,
+            rtt_ms: self.rtt_ms,
+            peers: self.peers,
+            draining: self.draining,
+            condition,
+        }
+    }
 }
 
 /// The reports of the hubs, unless they were asked a moment ago. Requests that come meanwhile wait for the same
@@ -162,9 +166,9 @@ pub(super) async fn conditions<B: Backend>(app: &App<B>) -> Arc<Vec<HubReport>> 
     answers
 }
 
-/// All hubs in reach, and the reports of those that answer.
-pub(super) async fn all_hubs<B: Backend>(app: &App<B>) -> Vec<(HubId, HubRow)> {
-    // Taken before they are asked, so that a hub that is lost meanwhile is named.
+/// All hubs in reach, and how those are that answer.
+pub(super) async fn all_hubs<B: Backend>(app: &App<B>) -> Vec<(HubId, HubRow<ConditionRow>)> {
+    // Before they are asked, so that whoever is lost meanwhile is named.
     let mut view = app.backend.view();
     let answers = conditions(app).await;
     let answers: BTreeMap<HubId, &HubReport> = answers.iter().map(|one| (one.hub, one)).collect();
@@ -178,10 +182,23 @@ pub(super) async fn all_hubs<B: Backend>(app: &App<B>) -> Vec<(HubId, HubRow)> {
     told.collect()
 }
 
-async fn hubs<B: Backend>(app: &App<B>, query: &str) -> Result<serde_json::Value, BadQuery> {
+/// A page of the hubs in reach.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Hubs {
+    timestamp: String,
+    hubs: Vec<HubRow<ConditionRow>>,
+    /// The ids of those of all that are asked for, on this page or not, that did not answer in time.
+    not_answered: Vec<String>,
+    /// What `after` of the next page has to be; null at the end.
+    next: Option<String>,
+    total: usize,
+}
+
+pub(super) async fn hubs<B: Backend>(app: &App<B>, query: &str) -> Result<Hubs, BadQuery> {
     let query = Query::read(query, &["hub", "region"])?;
     let rows = all_hubs(app).await.into_iter();
-    let wanted = |row: &HubRow| {
+    let wanted = |row: &HubRow<ConditionRow>| {
         let is_id = query
             .filter("hub")
             .is_none_or(|hub| row.id.starts_with(hub));
@@ -199,29 +216,41 @@ async fn hubs<B: Backend>(app: &App<B>, query: &str) -> Result<serde_json::Value
         all.push((row.id.clone(), row));
     }
     let page = query.paging.page_by_name(all);
-    Ok(json!({
-        "timestamp": timestamp(),
-        "hubs": page.entries,
-        "notAnswered": silent,
-        "next": page.next,
-        "total": page.total,
-    }))
+    Ok(Hubs {
+        timestamp: timestamp(),
+        hubs: page.entries,
+        not_answered: silent,
+        next: page.next,
+        total: page.total,
+    })
 }
 
 // ---- Networks and peers ---------------------------------------------------------------------------------
 
-#[derive(Serialize)]
-struct NetworkRow {
+/// A network.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Network)]
+pub(super) struct NetworkRow {
     dialect: &'static str,
     network: String,
     peers: usize,
+}
+
+/// A page of the networks of the mesh.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Networks {
+    timestamp: String,
+    networks: Vec<NetworkRow>,
+    /// What `after` of the next page has to be; null at the end.
+    next: Option<String>,
+    total: usize,
 }
 
 fn label(network: &NetworkKey) -> &'static str {
     network.dialect().map_or("unknown", Dialect::label)
 }
 
-fn networks<B: Backend>(app: &App<B>, query: &str) -> Result<serde_json::Value, BadQuery> {
+pub(super) fn networks<B: Backend>(app: &App<B>, query: &str) -> Result<Networks, BadQuery> {
     let query = Query::read(query, &["dialect", "network"])?;
     let dialect = query.dialect()?;
     let after = match query.paging.after().map(|after| after.split_once('/')) {
@@ -248,30 +277,49 @@ fn networks<B: Backend>(app: &App<B>, query: &str) -> Result<serde_json::Value, 
     });
     let page = query.paging.page(all.collect(), after);
     let next = page.next.map(|(dialect, name)| format!("{dialect}/{name}"));
-    Ok(json!({
-        "timestamp": timestamp(),
-        "networks": page.entries,
-        "next": next,
-        "total": page.total,
-    }))
+    Ok(Networks {
+        timestamp: timestamp(),
+        networks: page.entries,
+        next,
+        total: page.total,
+    })
 }
 
-/// A peer, and its party if that was asked for and its hub answered.
-#[derive(Serialize)]
+/// A peer, and whose it is where that was asked for and its hub answered.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct PeerRow {
+#[schema(as = Peer)]
+pub(super) struct PeerRow {
     id: String,
     hub: String,
     since_ms: u64,
+    /// With `details`, where its hub answered.
+    #[schema(value_type = Option<String>)]
     address: Option<IpAddr>,
+    /// The subject of its token, likewise, if it names one.
     subject: Option<String>,
 }
 
-async fn peers<B: Backend>(
+/// A page of the peers of one network.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Peers {
+    timestamp: String,
+    dialect: &'static str,
+    network: String,
+    peers: Vec<PeerRow>,
+    /// The ids of hubs that were asked for details and did not answer in time.
+    not_answered: Vec<String>,
+    /// What `after` of the next page has to be; null at the end.
+    next: Option<String>,
+    total: usize,
+}
+
+pub(super) async fn peers<B: Backend>(
     app: &App<B>,
     door: Door,
     query: &str,
-) -> Result<serde_json::Value, BadQuery> {
+) -> Result<Peers, BadQuery> {
     let query = Query::read(query, &["dialect", "network", "hub", "details"])?;
     let dialect = query.dialect()?.unwrap_or(Dialect::Pigeon);
     let name = query.filter("network").ok_or(BadQuery::NoNetwork)?;
@@ -304,15 +352,15 @@ async fn peers<B: Backend>(
             subject: party.and_then(|party| party.subject.as_deref().map(str::to_owned)),
         }
     });
-    Ok(json!({
-        "timestamp": timestamp(),
-        "dialect": dialect.label(),
-        "network": name,
-        "peers": rows.collect::<Vec<_>>(),
-        "notAnswered": silent,
-        "next": page.next,
-        "total": page.total,
-    }))
+    Ok(Peers {
+        timestamp: timestamp(),
+        dialect: dialect.label(),
+        network: name.to_owned(),
+        peers: rows.collect(),
+        not_answered: silent,
+        next: page.next,
+        total: page.total,
+    })
 }
 
 /// The parties of these peers, and the hubs that did not answer.

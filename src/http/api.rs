@@ -6,7 +6,6 @@
 
 pub(super) mod access;
 mod openapi;
-mod refusals;
 mod rooms;
 mod service;
 mod shapes;
@@ -15,8 +14,11 @@ use std::marker::PhantomData;
 
 use http::Method;
 
+use super::Backend;
 use super::endpoint::{Endpoint, Handler};
-use super::{App, Backend};
+use crate::config::Config;
+
+pub(super) use openapi::document;
 
 /// The path before all of it.
 pub(super) const PATH: &str = "/api/";
@@ -29,9 +31,7 @@ type Line<B> = (&'static str, u64, &'static [(Method, Handler<B>)]);
 struct Handlers<B>(PhantomData<B>);
 
 impl<B: Backend> Handlers<B> {
-    const DESCRIBE: &'static [(Method, Handler<B>)] = &[(Method::GET, openapi::describe)];
     const HEALTH: &'static [(Method, Handler<B>)] = &[(Method::GET, service::health)];
-    const INFO: &'static [(Method, Handler<B>)] = &[(Method::GET, openapi::info)];
     const STATS: &'static [(Method, Handler<B>)] = &[(Method::GET, service::stats)];
     const CLEANUP: &'static [(Method, Handler<B>)] = &[(Method::POST, service::cleanup)];
     const GC: &'static [(Method, Handler<B>)] = &[(Method::POST, service::gc)];
@@ -44,13 +44,11 @@ impl<B: Backend> Handlers<B> {
     const LEAVE: &'static [(Method, Handler<B>)] = &[(Method::POST, rooms::leave)];
 }
 
-/// All paths and their handlers.
-pub(super) fn endpoints<B: Backend>(app: &App<B>) -> Vec<Endpoint<B>> {
-    let longest = app.config.peer.max_room_bytes as u64 + BESIDE;
-    let all: [Line<B>; 12] = [
-        ("api/openapi.json", 0, Handlers::<B>::DESCRIBE),
+/// All paths, and who answers there.
+pub(super) fn endpoints<B: Backend>(config: &Config) -> Vec<Endpoint<B>> {
+    let longest = config.peer.max_room_bytes as u64 + BESIDE;
+    let all: [Line<B>; 10] = [
         ("api/health", 0, Handlers::<B>::HEALTH),
-        ("api/info", 0, Handlers::<B>::INFO),
         ("api/stats", 0, Handlers::<B>::STATS),
         ("api/maintenance/cleanup", BESIDE, Handlers::<B>::CLEANUP),
         ("api/maintenance/gc", BESIDE, Handlers::<B>::GC),
@@ -61,10 +59,6 @@ pub(super) fn endpoints<B: Backend>(app: &App<B>) -> Vec<Endpoint<B>> {
         ("api/rooms/{}/join", BESIDE, Handlers::<B>::JOIN),
         ("api/rooms/{}/leave", BESIDE, Handlers::<B>::LEAVE),
     ];
-    debug_assert!(
-        all.iter().all(|(path, ..)| openapi::describes(path)),
-        "a path is not described"
-    );
     let endpoint = |(path, most, handlers)| Endpoint {
         path,
         most,

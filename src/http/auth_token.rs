@@ -20,6 +20,7 @@ use warp::reply::Response;
 use super::admit::{self, Refused};
 use super::endpoint::{Call, Endpoint, Handler};
 use super::near::is_of_this_machine;
+use super::refusals::Unminted;
 use super::{App, Backend, Head, admin, reply};
 use crate::auth::Grant;
 use crate::auth::jwt::CannotSign;
@@ -68,7 +69,13 @@ impl<B: Backend> Handlers<B> {
     const ALL: &'static [(Method, Handler<B>)] = &[(Method::POST, answer)];
 }
 
-fn answer<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
+/// Makes a token for a client. Operators are given any; whoever shows a token, one that is no wider than that.
+#[utoipa::path(
+    post, path = "/api/auth/token", tag = "tokens", request_body = TokenRequest,
+    security((), ("token" = []), ("operator" = [])),
+    responses((status = 200, description = "The token, and what it is for.", body = TokenAnswer), Unminted)
+)]
+pub(super) fn answer<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     async move {
         let client = admit::client(&app, &call.head);
         match try_answer(&app, &call, client) {

@@ -13,12 +13,14 @@ use hubmesh_core::ids::{Dialect, NetworkKey};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::task::yield_now;
+use utoipa::ToSchema;
 use warp::reply::Response;
 
 use super::admin::Door;
-use super::api::access::Answered;
 use super::endpoint::{Call, Endpoint, Handler};
 use super::paging::Paging;
+use super::refusals::{Badly, Unseen};
+use super::reply::Answered;
 use super::{App, Backend, admit, asked, misrouted, reply};
 use crate::dialect::coordinator::{is_room, metadata};
 
@@ -28,7 +30,8 @@ const SHOWN: usize = 100;
 const AT_ONCE: usize = 32;
 
 /// The rooms, page by page.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CoordinatorRooms)]
 struct RoomPage {
     rooms: Vec<RoomRow>,
     /// What `after` of the next page has to be; null at the end.
@@ -36,26 +39,34 @@ struct RoomPage {
     total: usize,
 }
 
-#[derive(Serialize)]
+/// A room.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = CoordinatorRoom)]
 struct RoomRow {
     room_id: String,
     peer_count: usize,
+    /// The ids of a hundred of them at most.
     peers: Vec<String>,
 }
 
-/// The members of a room, page by page.
-#[derive(Serialize)]
+/// Who is in a room, page by page.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CoordinatorPeers)]
 struct Peers {
     peers: Vec<PeerRow>,
     next: Option<String>,
     total: usize,
 }
 
-#[derive(Serialize)]
+/// Who is in a room.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = CoordinatorPeer)]
 struct PeerRow {
     peer_id: String,
+    /// What it said of itself.
+    #[schema(value_type = Value)]
     metadata: Box<RawValue>,
     joined_at: u64,
 }
@@ -84,8 +95,13 @@ fn answer(made: Result<Response, Answered>) -> Response {
     made.unwrap_or_else(|answered| *answered)
 }
 
-/// `GET /rooms`: a WebSocket of OctateCode's clients, or the list. The operators' door has only the list.
-fn rooms<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
+/// The rooms of coordinator clients. A request for a WebSocket is one of OctateCode's clients.
+// At the door for operators there is the list alone.
+#[utoipa::path(
+    get, path = "/rooms", tag = "coordinator", params(Paging), security((), ("token" = [])),
+    responses((status = 200, description = "A page of them, by their ids.", body = RoomPage), Badly, Unseen)
+)]
+pub(super) fn rooms<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     async move {
         match call.door {
             Door::Public if asked::is_meant(&call.head) => {
@@ -133,7 +149,13 @@ async fn list<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, Answere
     Ok(reply::json(StatusCode::OK, &body))
 }
 
-fn peers<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
+/// Who is in a room of coordinator clients: nobody, if there is no such room.
+#[utoipa::path(
+    get, path = "/rooms/{roomId}/peers", tag = "coordinator", security((), ("token" = [])),
+    params(("roomId" = String, Path, description = "The room's id."), Paging),
+    responses((status = 200, description = "A page of them, by their ids.", body = Peers), Badly, Unseen)
+)]
+pub(super) fn peers<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     async move { answer(members(&app, &call)) }.boxed()
 }
 

@@ -9,10 +9,9 @@ use http::StatusCode;
 use hubmesh_core::ids::Dialect;
 use url::form_urlencoded;
 use utoipa::IntoParams;
-use warp::reply::Response;
 
 use super::endpoint::Call;
-use super::reply;
+use super::reply::{self, Answered};
 
 /// Entries of a page, and the most that may be asked for.
 const LIMIT: usize = 100;
@@ -36,6 +35,12 @@ pub(super) enum BadQuery {
     NoNetwork,
     #[error("after has to be what next was")]
     After,
+}
+
+impl From<BadQuery> for Answered {
+    fn from(why: BadQuery) -> Self {
+        Box::new(reply::error(StatusCode::BAD_REQUEST, &why.to_string()))
+    }
 }
 
 /// Which part of a list is asked for.
@@ -76,10 +81,9 @@ impl Paging {
         self.after.as_deref()
     }
 
-    /// The paging of a request's query; or the answer, if it is wrong.
-    pub(super) fn of(call: &Call) -> Result<Self, Box<Response>> {
-        Paging::read(&call.head.query)
-            .map_err(|why| Box::new(reply::error(StatusCode::BAD_REQUEST, &why.to_string())))
+    /// What the query of a request says of it; or the answer, where that cannot be.
+    pub(super) fn of(call: &Call) -> Result<Self, Answered> {
+        Ok(Paging::read(&call.head.query)?)
     }
 
     /// The entries of this page out of all, by their names.

@@ -7,6 +7,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use warp::reply::Response;
 
+/// A request that is answered already.
+pub(super) type Answered = Box<Response>;
+
 /// The methods that pages answer, as `Allow` lists them.
 pub(super) const METHODS: &str = "GET, HEAD, OPTIONS";
 

@@ -17,8 +17,9 @@ use super::head::head;
 use super::trial;
 use super::{
     App, Backend, Head, accept_header, admit, api, asked, auth_token, coordinator, ice_servers,
-    misrouted, operating, peerjs, ready, reply, status, web,
+    misrouted, openapi, operating, peerjs, ready, reply, status, web,
 };
+use crate::config::Config;
 
 type Page<B> = fn(&Arc<App<B>>, Head) -> Response;
 
@@ -62,7 +63,7 @@ pub(super) fn routes<B: Backend>(app: &Arc<App<B>>, door: Door) -> BoxedFilter<(
         Door::Public => elsewhere(app),
         Door::Admin => assets_alone(),
     };
-    let others = endpoints(app, door)
+    let others = endpoints(&app.config, door)
         .into_iter()
         .fold(others, |others, endpoint| {
             let route = endpoint::route(app, door, endpoint);
@@ -73,12 +74,10 @@ pub(super) fn routes<B: Backend>(app: &Arc<App<B>>, door: Door) -> BoxedFilter<(
     })
 }
 
-/// The endpoints of a door: they take their time, or answer other methods than pages do.
-fn endpoints<B: Backend>(
-    app: &App<B>,
-    #[cfg_attr(not(feature = "trial-dialect"), expect(unused_variables))] door: Door,
-) -> Vec<Endpoint<B>> {
-    let mut all = api::endpoints(app);
+/// What takes its time behind a door, or answers other methods than pages do.
+pub(super) fn endpoints<B: Backend>(config: &Config, door: Door) -> Vec<Endpoint<B>> {
+    let mut all = api::endpoints(config);
+    all.extend(openapi::endpoints());
     all.push(auth_token::endpoint());
     all.extend(coordinator::endpoints());
     all.extend(operating::endpoints());
@@ -91,7 +90,7 @@ fn endpoints<B: Backend>(
 
 /// The methods at this path, or those of a page if nothing is there.
 pub(super) fn methods_at<B: Backend>(app: &App<B>, door: Door, path: &str) -> Cow<'static, str> {
-    let all = endpoints(app, door);
+    let all = endpoints::<B>(&app.config, door);
     let found = all.iter().find(|endpoint| endpoint.is_at(path));
     found.map_or(Cow::Borrowed(reply::METHODS), |found| {
         Cow::Owned(found.methods())

@@ -11,6 +11,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
+use utoipa::ToSchema;
 
 use crate::clock::unix_ms;
 use crate::metrics::{Label, Metrics, Refusal};
@@ -146,7 +147,7 @@ impl History {
 }
 
 /// The figures of several hubs, in columns of one length.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Columns {
     /// How long a step is.

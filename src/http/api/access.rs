@@ -16,15 +16,13 @@ use warp::reply::Response;
 use super::super::admit::Refused;
 use super::super::endpoint::Call;
 use super::super::near::is_of_this_machine;
+use super::super::reply::Answered;
 use super::super::{App, Backend, Head, admin, admit, reply};
 use crate::auth::scope::{Right, Scope};
 use crate::auth::{Gate, Grant};
 use crate::metrics::Refusal;
 
-/// A request that has its answer already.
-pub(in super::super) type Answered = Box<Response>;
-
-/// The client that changes something about a room.
+/// Who changes something about a room.
 pub(super) struct Changer {
     /// Its address.
     pub(super) address: IpAddr,

@@ -20,9 +20,10 @@ use warp::reply::Response;
 
 use super::super::endpoint::Call;
 use super::super::paging::Paging;
+use super::super::refusals::{Badly, Refused, Unfit, Unseen};
+use super::super::reply::Answered;
 use super::super::{App, Backend, admit, reply};
-use super::access::{Answered, Changer};
-use super::refusals::{Badly, Refused, Unfit, Unseen};
+use super::access::Changer;
 use super::shapes::{
     Created, JoinBody, JoinedRoom, LeaveBody, LeftRoom, NewRoomBody, NoRoom, RoomBody, RoomDetails,
     RoomList, RoomPeers, RoomStats,

@@ -9,8 +9,8 @@ use hubmesh_core::ids::Dialect;
 use warp::reply::Response;
 
 use super::super::endpoint::Call;
+use super::super::refusals::{Unmaintained, Unseen};
 use super::super::{App, Backend, admin_api, reply};
-use super::refusals::{Unmaintained, Unseen};
 use super::rooms::answer;
 use super::shapes::{
     ApiHealth, ApiStats, Cleaned, CpuStats, GivenBack, HubStats, Memory, Operations, PEER_TO_PEER,

@@ -363,28 +363,7 @@ pub(super) struct ApiHealth {
     pub(super) memory: Option<Memory>,
 }
 
-/// What is at a path.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct EndpointInfo {
-    pub(super) path: String,
-    pub(super) method: String,
-    pub(super) description: String,
-}
-
-/// What this server is.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Info {
-    pub(super) name: &'static str,
-    pub(super) version: &'static str,
-    pub(super) description: &'static str,
-    pub(super) features: [&'static str; 5],
-    pub(super) endpoints: Vec<EndpointInfo>,
-    /// Where the description for programs is.
-    pub(super) openapi: &'static str,
-    pub(super) timestamp: u64,
-}
-
-/// The counters of the whole mesh and of the hub that answers.
+/// What is counted of the whole mesh and of the hub that is asked.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ApiStats {

@@ -2,18 +2,22 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use http::StatusCode;
 use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
 use percent_encoding::percent_decode_str;
-use serde_json::json;
+use serde::Serialize;
 use url::form_urlencoded;
+use utoipa::ToSchema;
 use warp::reply::Response;
 
 use super::super::admin_api::ANSWERS_WITHIN;
 use super::super::endpoint::Call;
-use super::super::{App, Backend, reply};
-use super::bad;
-use super::who::Operator;
+use super::super::refusals::{Badly, Closed, Unread};
+use super::super::reply::{Answered, ErrorBody};
+use super::super::{App, Backend};
+use super::who::{self, Deed, Operator};
+use super::{answer, bad, ok, refused};
 use crate::mesh::Removal;
 use crate::watch::{self, What};
 
@@ -90,16 +94,57 @@ fn named(call: &Call) -> Result<(Dialect, NetworkKey, PeerId), &'static str> {
     Ok((dialect, network, peer))
 }
 
-/// Removes a peer.
-pub(super) async fn remove<B: Backend>(
-    app: &Arc<App<B>>,
-    call: &Call,
-    operator: &Operator,
-) -> Response {
-    let (dialect, network, peer) = match named(call) {
-        Ok(named) => named,
-        Err(why) => return bad(&why),
-    };
+/// A peer was sent away.
+#[derive(Serialize, ToSchema)]
+struct Removed {
+    removed: bool,
+    /// The hub that had it.
+    hub: String,
+}
+
+/// Sends a peer away, wherever it is.
+#[utoipa::path(
+    delete, path = "/admin/api/peers/{dialect}/{network}/{id}", tag = "peers",
+    security(("operator" = []), ("login" = [])),
+    params(
+        ("dialect" = String, Path, description = "The network's dialect."),
+        ("network" = String, Path, description = "The network's name, percent-encoded."),
+        ("id" = String, Path, description = "The peer's id, percent-encoded."),
+    ),
+    responses(
+        (status = 200, description = "It is gone.", body = Removed),
+        (status = 504, description = "Its hub does not answer.", body = ErrorBody<'static>),
+        Badly, Closed, Unread
+    )
+)]
+pub(super) fn remove<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
+    answer(async move { send_away(&app, &call).await })
+}
+
+/// The same, with the peer named in the query: browsers take `.` and `..` out of every path, however they are written.
+#[utoipa::path(
+    delete, path = "/admin/api/peers", tag = "peers", security(("operator" = []), ("login" = [])),
+    params(
+        ("dialect" = String, Query, description = "The network's dialect."),
+        ("network" = String, Query, description = "The network's name.", min_length = 1, max_length = 128),
+        ("id" = String, Query, description = "The peer's id.", min_length = 1, max_length = 128),
+    ),
+    responses(
+        (status = 200, description = "It is gone.", body = Removed),
+        (status = 504, description = "Its hub does not answer.", body = ErrorBody<'static>),
+        Badly, Closed, Unread
+    )
+)]
+pub(super) fn remove_named<B: Backend>(
+    app: Arc<App<B>>,
+    call: Call,
+) -> BoxFuture<'static, Response> {
+    answer(async move { send_away(&app, &call).await })
+}
+
+async fn send_away<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, Answered> {
+    let operator = who::operator(app, call, Deed::Change)?;
+    let (dialect, network, peer) = named(call).or_else(|why| bad(&why))?;
     let removal = app.backend.remove(&network, &peer, ANSWERS_WITHIN).await;
     let about = watch::Operator {
         dialect: Some(dialect.label().to_owned()),
@@ -109,11 +154,13 @@ pub(super) async fn remove<B: Backend>(
     };
     match removal {
         Removal::Done(hub) => {
-            note(app, operator, "remove", about);
-            let body = json!({ "removed": true, "hub": hub.to_string() });
-            reply::json(StatusCode::OK, &body)
+            note(app, &operator, "remove", about);
+            ok(&Removed {
+                removed: true,
+                hub: hub.to_string(),
+            })
         }
-        Removal::NoSuchPeer => reply::error(StatusCode::NOT_FOUND, "nobody there has this id"),
+        Removal::NoSuchPeer => refused(StatusCode::NOT_FOUND, &"nobody there has this id"),
         Removal::NoAnswer(hub) => {
             let why = format!("hub {hub}, which has the peer, does not answer");
             // The connections of this hub are closed, and the other hub may still follow.
@@ -121,8 +168,8 @@ pub(super) async fn remove<B: Backend>(
                 reason: Some(why.clone()),
                 ..about
             };
-            note(app, operator, "remove", about);
-            reply::error(StatusCode::GATEWAY_TIMEOUT, &why)
+            note(app, &operator, "remove", about);
+            refused(StatusCode::GATEWAY_TIMEOUT, &why)
         }
     }
 }

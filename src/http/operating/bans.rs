@@ -3,29 +3,35 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use http::StatusCode;
 use hubmesh_core::api::BanId;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use utoipa::ToSchema;
 use warp::reply::Response;
 
 use super::super::endpoint::Call;
-use super::super::paging::Query;
+use super::super::paging::{Paging, Query};
+use super::super::refusals::{Badly, Closed, Unread};
+use super::super::reply::ErrorBody;
 use super::super::{App, Backend, reply};
 use super::acts::{self, decoded};
-use super::bad;
-use super::who::Operator;
+use super::who::{self, Deed};
+use super::{answer, bad, ok, refused};
 use crate::log::timestamp;
 use crate::watch::{self, BadBan, Banned, BannedBy};
 
 /// How long a ban lasts if the request does not say it.
 const SECONDS: u64 = 24 * 60 * 60;
 
-/// A ban as it is shown.
-#[derive(Serialize)]
+/// A ban as it is shown. Times are Unix milliseconds.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Ban)]
 struct BanRow {
+    /// Its number.
     ban: String,
+    /// `id`, `subject`, `address` or `block`.
     kind: &'static str,
     value: String,
     dialect: Option<String>,
@@ -70,39 +76,68 @@ impl BanRow {
     }
 }
 
-/// The bans that count, in the order in which they were placed.
-pub(super) fn list<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
-    let query = match Query::read(&call.head.query, &[]) {
-        Ok(query) => query,
-        Err(why) => return bad(&why),
-    };
-    let all = app.backend.watch().bans.all();
-    // By time and number, so that a page begins where the one before ended.
-    let key = |ban: &Banned| format!("{:016x}{}", ban.placed_ms, hex::encode(ban.id.0));
-    let rows = all.iter().map(|ban| (key(ban), BanRow::new(ban)));
-    let page = query.paging.page_by_name(rows.collect());
-    let body = json!({
-        "timestamp": timestamp(),
-        "bans": page.entries,
-        "next": page.next,
-        "total": page.total,
-        "max": app.config.admin.max_bans,
-    });
-    reply::json(StatusCode::OK, &body)
+/// A page of the bans that count.
+#[derive(Serialize, ToSchema)]
+struct Bans {
+    timestamp: String,
+    bans: Vec<BanRow>,
+    /// What `after` of the next page has to be; null at the end.
+    next: Option<String>,
+    total: usize,
+    /// As many as there may be.
+    max: usize,
 }
 
-/// The target of a ban, as an operator says.
-#[derive(Deserialize)]
+/// The bans that count.
+#[utoipa::path(
+    get, path = "/admin/api/bans", tag = "bans", params(Paging), security(("operator" = []), ("login" = [])),
+    responses((status = 200, description = "A page of them, in the order in which they were placed.", body = Bans), Badly, Closed)
+)]
+pub(super) fn list<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
+    answer(async move {
+        who::looks_at_persons(&app, &call)?;
+        let query = Query::read(&call.head.query, &[])?;
+        let all = app.backend.watch().bans.all();
+        // By time and number, so that a page begins where the one before ended.
+        let key = |ban: &Banned| format!("{:016x}{}", ban.placed_ms, hex::encode(ban.id.0));
+        let rows = all.iter().map(|ban| (key(ban), BanRow::new(ban)));
+        let page = query.paging.page_by_name(rows.collect());
+        ok(&Bans {
+            timestamp: timestamp(),
+            bans: page.entries,
+            next: page.next,
+            total: page.total,
+            max: app.config.admin.max_bans,
+        })
+    })
+}
+
+/// Who is to be banned: exactly one of `id`, `subject`, `address` and `block`.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewBan)]
 struct Wanted {
+    /// An id, 1 to 128 bytes.
+    #[schema(min_length = 1, max_length = 128)]
     id: Option<String>,
+    /// The subject of a token, 1 to 256 bytes.
+    #[schema(min_length = 1, max_length = 256)]
     subject: Option<String>,
+    /// An IPv4 or IPv6 address.
     address: Option<String>,
+    /// All addresses of a block, such as 10.0.0.0/8.
     block: Option<String>,
+    /// With `id`: in networks of this dialect alone.
     dialect: Option<String>,
+    /// With `id` and `dialect`: in this network alone.
+    #[schema(min_length = 1, max_length = 128)]
     network: Option<String>,
+    /// Why, for operators: 200 bytes at most, on one line.
     #[serde(default)]
+    #[schema(max_length = 200)]
     reason: Option<String>,
+    /// For how long; a day, unless given.
+    #[schema(minimum = 1, maximum = 31_622_400)]
     seconds: Option<u64>,
 }
 
@@ -122,56 +157,76 @@ impl Wanted {
     }
 }
 
-/// Places a ban.
-pub(super) async fn place<B: Backend>(
-    app: &Arc<App<B>>,
-    call: &Call,
-    operator: &Operator,
-) -> Response {
-    let wanted: Wanted = match serde_json::from_slice(&call.body) {
-        Ok(wanted) => wanted,
-        Err(why) => return bad(&format!("a ban is a JSON object: {why}")),
-    };
-    let me = app.backend.view().hub_id;
-    let made = wanted.by().and_then(|by| {
-        let reason = wanted.reason.clone().unwrap_or_default();
-        Banned::new(by, reason, wanted.seconds.unwrap_or(SECONDS), me)
-    });
-    let ban = match made {
-        Ok(ban) => ban,
-        Err(why) => return bad(&why),
-    };
-    match app.backend.place_ban(&ban).await {
-        Ok(closed) => {
-            let row = BanRow::new(&ban);
-            acts::note(app, operator, "ban", row.about());
-            let body = json!({ "ban": row, "closed": closed });
-            reply::json(StatusCode::CREATED, &body)
+/// A ban that was placed.
+#[derive(Serialize, ToSchema)]
+struct Placed {
+    ban: BanRow,
+    /// How many connections of the hub that answers it closed.
+    closed: usize,
+}
+
+/// Bans somebody.
+#[utoipa::path(
+    post, path = "/admin/api/bans", tag = "bans", request_body = Wanted, security(("operator" = []), ("login" = [])),
+    responses(
+        (status = 201, description = "The ban counts.", body = Placed),
+        (status = 409, description = "As many bans count as may.", body = ErrorBody<'static>),
+        Badly, Closed, Unread
+    )
+)]
+pub(super) fn place<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
+    answer(async move {
+        let operator = who::operator(&app, &call, Deed::Change)?;
+        let wanted: Wanted = serde_json::from_slice(&call.body)
+            .or_else(|why| bad(&format!("a ban is a JSON object: {why}")))?;
+        let me = app.backend.view().hub_id;
+        let made = wanted.by().and_then(|by| {
+            let reason = wanted.reason.clone().unwrap_or_default();
+            Banned::new(by, reason, wanted.seconds.unwrap_or(SECONDS), me)
+        });
+        let ban = made.or_else(|why| bad(&why))?;
+        match app.backend.place_ban(&ban).await {
+            Ok(closed) => {
+                let row = BanRow::new(&ban);
+                acts::note(&app, &operator, "ban", row.about());
+                let placed = Placed { ban: row, closed };
+                Ok(reply::json(StatusCode::CREATED, &placed))
+            }
+            Err(full) => refused(StatusCode::CONFLICT, &full),
         }
-        Err(full) => reply::error(StatusCode::CONFLICT, &full.to_string()),
-    }
+    })
+}
+
+/// A ban that was lifted.
+#[derive(Serialize, ToSchema)]
+struct Lifted {
+    lifted: BanRow,
 }
 
 /// Lifts a ban.
-pub(super) async fn lift<B: Backend>(
-    app: &Arc<App<B>>,
-    call: &Call,
-    operator: &Operator,
-) -> Response {
-    let name = call.names.first().and_then(|name| decoded(name));
-    let mut id = [0; 20];
-    let known = name.filter(|name| hex::decode_to_slice(name, &mut id).is_ok());
-    let all = app.backend.watch().bans.all();
-    let all: BTreeMap<BanId, Banned> = all.into_iter().map(|ban| (ban.id, ban)).collect();
-    let found = known.and_then(|_| all.get(&BanId(id)));
-    let none = || reply::error(StatusCode::NOT_FOUND, "there is no such ban");
-    let Some(ban) = found else {
-        return none();
-    };
-    if !app.backend.lift_ban(ban.id).await {
-        return none();
-    }
-    let row = BanRow::new(ban);
-    acts::note(app, operator, "lift", row.about());
-    reply::json(StatusCode::OK, &json!({ "lifted": row }))
+#[utoipa::path(
+    delete, path = "/admin/api/bans/{ban}", tag = "bans", security(("operator" = []), ("login" = [])),
+    params(("ban" = String, Path, description = "Its number.")),
+    responses((status = 200, description = "It counts no more.", body = Lifted), Closed, Unread)
+)]
+pub(super) fn lift<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
+    answer(async move {
+        let operator = who::operator(&app, &call, Deed::Change)?;
+        let name = call.names.first().and_then(|name| decoded(name));
+        let mut id = [0; 20];
+        let known = name.filter(|name| hex::decode_to_slice(name, &mut id).is_ok());
+        let all = app.backend.watch().bans.all();
+        let all: BTreeMap<BanId, Banned> = all.into_iter().map(|ban| (ban.id, ban)).collect();
+        let found = known.and_then(|_| all.get(&BanId(id)));
+        let none = || refused(StatusCode::NOT_FOUND, &"there is no such ban");
+        let Some(ban) = found else {
+            return none();
+        };
+        if !app.backend.lift_ban(ban.id).await {
+            return none();
+        }
+        let row = BanRow::new(ban);
+        acts::note(&app, &operator, "lift", row.about());
+        ok(&Lifted { lifted: row })
+    })
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::stream::poll_fn;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Method};
@@ -22,8 +23,10 @@ use warp::reply::Response;
 
 use super::super::endpoint::Call;
 use super::super::paging::Query;
+use super::super::refusals::{Badly, Closed};
+use super::super::reply::{Answered, ErrorBody};
 use super::super::{App, Backend, reply};
-use super::bad;
+use super::{answer, bad, who};
 use crate::clock::unix_ms;
 use crate::watch::{Batch, Event, Read, Reader};
 
@@ -50,8 +53,8 @@ struct Wish {
 }
 
 impl Wish {
-    fn of(call: &Call) -> Result<Self, String> {
-        let query = Query::read(&call.head.query, &["types"]).map_err(|why| why.to_string())?;
+    fn of(call: &Call) -> Result<Self, Answered> {
+        let query = Query::read(&call.head.query, &["types"])?;
         let header = call.head.headers.get(LAST_EVENT_ID);
         let header = header.and_then(|value| value.to_str().ok());
         let after = match (header, query.paging.after()) {
@@ -69,10 +72,10 @@ impl Wish {
             .iter()
             .find(|one| !Event::KINDS.contains(&one.as_str()));
         if let Some(unknown) = unknown {
-            return Err(format!("there is no type of event {unknown:?}"));
+            return bad(&format!("there is no type of event {unknown:?}"));
         }
         Ok(Wish {
-            after: after.map_err(|why| why.to_string())?,
+            after: after.or_else(|why| bad(&why))?,
             types,
         })
     }
@@ -83,12 +86,29 @@ impl Wish {
     }
 }
 
-/// Streams events for as long as the client reads.
-pub(super) fn listen<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
-    let wish = match Wish::of(call) {
-        Ok(wish) => wish,
-        Err(why) => return bad(&why),
-    };
+/// What happens, as server-sent events, for as long as whoever asks listens.
+#[utoipa::path(
+    get, path = "/admin/api/events", tag = "mesh", security(("operator" = []), ("login" = [])),
+    params(
+        ("after" = Option<String>, Query, description = "The id of the last event that is known; 0 for all that are kept."),
+        ("types" = Option<String>, Query, description = "These types alone, with commas between."),
+        ("Last-Event-ID" = Option<String>, Header, description = "As `after`, before which it counts."),
+    ),
+    responses(
+        (status = 200, description = "Events.", body = String, content_type = "text/event-stream"),
+        (status = 503, description = "As many listen as may: `Retry-After` says when to come back.", body = ErrorBody<'static>),
+        Badly, Closed
+    )
+)]
+pub(super) fn listen<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
+    answer(async move {
+        who::looks_at_persons(&app, &call)?;
+        let wish = Wish::of(&call)?;
+        Ok(follow(&app, &call, wish))
+    })
+}
+
+fn follow<B: Backend>(app: &Arc<App<B>>, call: &Call, wish: Wish) -> Response {
     if call.head.method == Method::HEAD {
         return stream_of(mpsc::channel(1).1);
     }

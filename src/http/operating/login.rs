@@ -7,21 +7,24 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use hmac::{Hmac, KeyInit, Mac};
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use parking_lot::Mutex;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+use utoipa::ToSchema;
 use warp::reply::Response;
 
 use super::super::admin::{Door, NoOperator};
 use super::super::endpoint::Call;
+use super::super::refusals::{Badly, Closed, Unread};
+use super::super::reply::{Answered, ErrorBody};
 use super::super::{App, Backend, Head, admin, admit, reply};
 use super::acts;
-use super::bad;
 use super::who::{self, Deed, Operator, With};
+use super::{answer, bad, ok, refused};
 use crate::auth::Secret;
 use crate::clock::unix_ms;
 use crate::config::AdminSettings;
@@ -30,8 +33,8 @@ use crate::metrics::Refusal;
 use crate::watch;
 
 /// The cookie's name.
-const NAME: &str = "hubmesh_admin";
-/// How long a login is valid, in seconds.
+pub(super) const NAME: &str = "hubmesh_admin";
+/// How long a login is good, in seconds.
 const GOOD_S: u64 = 12 * 60 * 60;
 /// The purpose of the cookies' key.
 const KEY_LABEL: &[u8] = b"hubmesh admin cookie 1\0";
@@ -134,34 +137,68 @@ fn cookie<B: Backend>(app: &App<B>, head: &Head, value: &str, seconds: u64) -> O
     HeaderValue::from_str(&text).ok()
 }
 
-#[derive(Deserialize)]
+/// A login.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Login)]
 struct Shown {
+    /// `ADMIN_TOKEN`.
     token: String,
 }
 
+/// What whoever logged in may do.
+#[derive(Serialize, ToSchema)]
+struct LoggedIn {
+    /// `full`.
+    access: &'static str,
+}
+
+/// What whoever asks may do.
+#[derive(Serialize, ToSchema)]
+struct Session {
+    /// `full`, `read` or `none`.
+    access: &'static str,
+    /// How that was shown: `bearer`, `cookie`, `listener` or `loopback`.
+    with: Option<&'static str>,
+    /// Whether a login would help.
+    login: bool,
+    /// The hub that answers; null to strangers.
+    hub: Option<String>,
+}
+
 /// Gives a browser its cookie for the token.
-pub(super) fn login<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
+#[utoipa::path(
+    post, path = "/admin/api/login", tag = "session", request_body = Shown,
+    responses(
+        (status = 200, description = "`Set-Cookie` has the login, for twelve hours.", body = LoggedIn),
+        (status = 415, description = "The body is no JSON.", body = ErrorBody<'static>),
+        Badly, Closed, Unread
+    )
+)]
+pub(super) fn login<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
+    answer(async move { let_in(&app, &call) })
+}
+
+fn let_in<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, Answered> {
     let Call { door, head, .. } = call;
     let operators = &app.operators;
+    let answered = |why| Box::new(admin::refuse(app, why));
     let Some(gate) = operators.gate() else {
-        return reply::nothing_here();
+        return Ok(reply::nothing_here());
     };
     if *door == Door::Public && operators.has_door() {
-        return admin::refuse(app, NoOperator::Elsewhere);
+        return Err(answered(NoOperator::Elsewhere));
     }
-    if let Err(why) = who::is_of_our_page(&head.headers, Deed::Look) {
-        return admin::refuse(app, why);
-    }
+    who::is_of_our_page(&head.headers, Deed::Look).map_err(answered)?;
     if !call.is_json() {
         let why = "a login is JSON: Content-Type: application/json";
-        return reply::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
+        return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, &why);
     }
     let Some(address) = admit::client(app, head) else {
-        return admin::refuse(app, NoOperator::Missing);
+        return Err(answered(NoOperator::Missing));
     };
     if let Err(wait) = app.guesses.take_turn(AddressGroup::of(address)) {
         let why = "too many logins from your address within a minute";
-        return reply::too_many(why, wait.as_secs() + 1);
+        return Err(Box::new(reply::too_many(why, wait.as_secs() + 1)));
     }
     let Ok(Shown { token }) = serde_json::from_slice(&call.body) else {
         return bad(&"a login is {\"token\": \"…\"}");
@@ -169,64 +206,79 @@ pub(super) fn login<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
     if gate.check([token.as_str()]).is_err() {
         let watch = app.backend.watch();
         watch.events.note_refusal("operator", Some(address), None);
-        return admin::refuse(app, NoOperator::Wrong);
+        return Err(answered(NoOperator::Wrong));
     }
     let value = app.logins.issue(unix_ms() / 1_000);
     let cookie = value.and_then(|value| cookie(app, head, &value, GOOD_S));
     let Some(cookie) = cookie else {
-        return reply::nothing_here();
+        return Ok(reply::nothing_here());
     };
     let operator = Operator {
         address: Some(address),
         with: With::Bearer,
     };
     acts::note(app, &operator, "login", watch::Operator::default());
-    let mut response = reply::json(StatusCode::OK, &json!({ "access": "full" }));
+    let mut response = reply::json(StatusCode::OK, &LoggedIn { access: "full" });
     response.headers_mut().insert(SET_COOKIE, cookie);
-    response
+    Ok(response)
 }
 
 /// Takes a browser's cookie back.
-pub(super) fn logout<B: Backend>(app: &Arc<App<B>>, call: &Call, operator: &Operator) -> Response {
-    app.logins.give_back(&call.head.headers);
-    acts::note(app, operator, "logout", watch::Operator::default());
-    let mut response = Response::default();
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    if let Some(cookie) = cookie(app, &call.head, "", 0) {
-        response.headers_mut().insert(SET_COOKIE, cookie);
-    }
-    response
+#[utoipa::path(
+    post, path = "/admin/api/logout", tag = "session", security(("operator" = []), ("login" = [])),
+    responses((status = 204, description = "It counts no more at this hub."), Closed, Unread)
+)]
+pub(super) fn logout<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
+    answer(async move {
+        let operator = who::operator(&app, &call, Deed::Change)?;
+        app.logins.give_back(&call.head.headers);
+        acts::note(&app, &operator, "logout", watch::Operator::default());
+        let mut response = Response::default();
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        if let Some(cookie) = cookie(&app, &call.head, "", 0) {
+            response.headers_mut().insert(SET_COOKIE, cookie);
+        }
+        Ok(response)
+    })
 }
 
-/// Says what the client may do.
-pub(super) fn session<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
-    let operators = &app.operators;
-    if call.door == Door::Public && operators.has_door() {
-        return admin::refuse(app, NoOperator::Elsewhere);
-    }
-    let checked = who::check(app, call, Deed::Look);
-    match checked {
-        Err(why @ NoOperator::TooMany(_)) => return admin::refuse(app, why),
-        Err(NoOperator::Wrong) => app.metrics.refusals.inc(Refusal::Operator),
-        _ => {}
-    }
-    let operator = checked.ok();
-    let access = match operator.map(|operator| operator.with) {
-        Some(With::Loopback) => "read",
-        Some(_) => "full",
-        None => "none",
-    };
-    // Other clients are not told of the mesh.
-    let hub = operator.map(|_| app.backend.view().hub_id.to_string());
-    reply::json(
-        StatusCode::OK,
-        &json!({
-            "access": access,
-            "with": operator.map(|operator| operator.with.label()),
-            "login": operators.gate().is_some(),
-            "hub": hub,
-        }),
+/// What whoever asks may do.
+#[utoipa::path(
+    get, path = "/admin/api/session", tag = "session", security((), ("operator" = []), ("login" = [])),
+    responses(
+        (status = 200, description = "That, to anybody.", body = Session),
+        (status = 404, description = "Operators have a listener of their own.", body = ErrorBody<'static>),
+        (status = 429, description = "Too many wrong tokens came from one address.", body = ErrorBody<'static>),
     )
+)]
+pub(super) fn session<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
+    answer(async move {
+        let operators = &app.operators;
+        if call.door == Door::Public && operators.has_door() {
+            return Err(Box::new(admin::refuse(&app, NoOperator::Elsewhere)));
+        }
+        let checked = who::check(&app, &call, Deed::Look);
+        match checked {
+            Err(why @ NoOperator::TooMany(_)) => {
+                return Err(Box::new(admin::refuse(&app, why)));
+            }
+            Err(NoOperator::Wrong) => app.metrics.refusals.inc(Refusal::Operator),
+            _ => {}
+        }
+        let operator = checked.ok();
+        let access = match operator.map(|operator| operator.with) {
+            Some(With::Loopback) => "read",
+            Some(_) => "full",
+            None => "none",
+        };
+        ok(&Session {
+            access,
+            with: operator.map(|operator| operator.with.label()),
+            login: operators.gate().is_some(),
+            // Strangers are not told of the mesh.
+            hub: operator.map(|_| app.backend.view().hub_id.to_string()),
+        })
+    })
 }
 
 #[cfg(test)]

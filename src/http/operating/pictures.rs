@@ -3,19 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use http::StatusCode;
 use hubmesh_core::ids::HubId;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 use warp::reply::Response;
 
-use super::super::admin_api::{self, ANSWERS_WITHIN};
+use super::super::admin_api::{self, ANSWERS_WITHIN, ConditionRow, HubRow};
 use super::super::endpoint::Call;
 use super::super::paging::Query;
-use super::super::{App, Backend, reply};
-use super::bad;
+use super::super::refusals::{Badly, Closed};
+use super::super::{App, Backend};
+use super::{answer, ok, refused, who};
 use crate::log::timestamp;
 use crate::mesh::{LinkView, Tally};
-use crate::watch::Past;
+use crate::watch::{Columns, Past};
 
 /// All hubs in reach, this one first.
 fn hubs<B: Backend>(app: &App<B>) -> Vec<HubId> {
@@ -30,97 +33,213 @@ fn silent<T>(hubs: &[HubId], answers: &BTreeMap<HubId, T>) -> Vec<String> {
     silent.map(ToString::to_string).collect()
 }
 
+/// How a hub is, and what waits there. What a hub of an earlier version does not say is null.
+#[derive(Serialize, ToSchema)]
+#[schema(as = FullCondition)]
+struct Pictured {
+    #[serde(flatten)]
+    condition: ConditionRow,
+    waiting: Option<u64>,
+    contests: Option<u64>,
+    /// Since its start.
+    alarms: Option<u64>,
+}
+
+/// A link between two hubs.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Link)]
+struct LinkRow {
+    /// The hub with the lower id.
+    a: String,
+    b: String,
+    /// There and back, as the mesh's own graph has it.
+    rtt_ms: u16,
+}
+
 /// Hubs and links.
-pub(super) async fn topology<B: Backend>(app: &Arc<App<B>>) -> Response {
-    let (rows, tallies) = futures::join!(
-        admin_api::all_hubs(app),
-        app.backend.tallies(ANSWERS_WITHIN)
-    );
-    let me = app.backend.view().hub_id;
-    let mut not_answered = Vec::new();
-    let mut shown = BTreeSet::new();
-    let hubs = rows.into_iter().map(|(id, row)| {
-        let mut row = json!(row);
-        shown.insert(id);
-        if row["condition"].is_null() {
-            not_answered.push(id.to_string());
-        } else {
-            let tally = tallies.get(&id);
-            row["condition"]["waiting"] = json!(tally.map(|tally| tally.waiting));
-            row["condition"]["contests"] = json!(tally.map(|tally| tally.contests));
-            row["condition"]["alarms"] = json!(tally.map(|tally| tally.alarms));
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Topology {
+    timestamp: String,
+    /// The hub that answers.
+    hub: String,
+    hubs: Vec<HubRow<Pictured>>,
+    links: Vec<LinkRow>,
+    not_answered: Vec<String>,
+}
+
+impl LinkRow {
+    fn new(link: LinkView) -> Self {
+        let LinkView { a, b, rtt_ms } = link;
+        LinkRow {
+            a: a.to_string(),
+            b: b.to_string(),
+            rtt_ms,
         }
-        row
-    });
-    let hubs: Vec<Value> = hubs.collect();
-    let links = app.backend.links().into_iter();
-    // A hub may have come or gone while the others were asked.
-    let links = links.filter(|link| shown.contains(&link.a) && shown.contains(&link.b));
-    let links: Vec<Value> = links.map(link_row).collect();
-    let body = json!({
-        "timestamp": timestamp(),
-        "hub": me.to_string(),
-        "hubs": hubs,
-        "links": links,
-        "notAnswered": not_answered,
-    });
-    reply::json(StatusCode::OK, &body)
-}
-
-fn link_row(link: LinkView) -> Value {
-    let LinkView { a, b, rtt_ms } = link;
-    json!({ "a": a.to_string(), "b": b.to_string(), "rttMs": rtt_ms })
-}
-
-/// The last hour.
-pub(super) async fn history<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
-    let query = match Query::read(&call.head.query, &["hub"]) {
-        Ok(query) => query,
-        Err(why) => return bad(&why),
-    };
-    let wanted = |hub: &HubId| {
-        let only = query.filter("hub");
-        only.is_none_or(|only| hub.to_string().starts_with(only))
-    };
-    let hubs: Vec<HubId> = hubs(app).into_iter().filter(wanted).collect();
-    if hubs.is_empty() {
-        return reply::error(StatusCode::NOT_FOUND, "there is no such hub in reach");
     }
-    let mut past = app.backend.past(ANSWERS_WITHIN).await;
-    past.retain(|hub, _| wanted(hub));
-    let mut body = json!(Past::sum(past.values()));
-    body["timestamp"] = json!(timestamp());
-    body["notAnswered"] = json!(silent(&hubs, &past));
-    let told = past.keys().map(ToString::to_string);
-    body["hubs"] = json!(told.collect::<Vec<_>>());
-    reply::json(StatusCode::OK, &body)
 }
 
-/// Signals that wait for a target that is at no hub yet.
-pub(super) async fn waiting<B: Backend>(app: &Arc<App<B>>) -> Response {
-    tallied(app, "waiting", |tally| tally.waiting).await
+/// Hubs and links, all at once.
+#[utoipa::path(
+    get, path = "/admin/api/topology", tag = "mesh", security(("operator" = []), ("login" = [])),
+    responses((status = 200, description = "The picture.", body = Topology), Closed)
+)]
+pub(super) fn topology<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
+    answer(async move {
+        who::looks(&app, &call)?;
+        let (rows, tallies) = futures::join!(
+            admin_api::all_hubs(&app),
+            app.backend.tallies(ANSWERS_WITHIN)
+        );
+        let shown: BTreeSet<HubId> = rows.iter().map(|(id, _)| *id).collect();
+        let silent = rows.iter().filter(|(_, row)| row.condition.is_none());
+        let not_answered = silent.map(|(id, _)| id.to_string()).collect();
+        let hubs = rows.into_iter().map(|(id, mut row)| {
+            let tally = tallies.get(&id);
+            let condition = row.condition.take().map(|condition| Pictured {
+                condition,
+                waiting: tally.map(|tally| tally.waiting),
+                contests: tally.map(|tally| tally.contests),
+                alarms: tally.map(|tally| tally.alarms),
+            });
+            row.with(condition)
+        });
+        let links = app.backend.links().into_iter();
+        // A hub may have come or gone while the others were asked.
+        let links = links.filter(|link| shown.contains(&link.a) && shown.contains(&link.b));
+        ok(&Topology {
+            timestamp: timestamp(),
+            hub: app.backend.view().hub_id.to_string(),
+            hubs: hubs.collect(),
+            links: links.map(LinkRow::new).collect(),
+            not_answered,
+        })
+    })
+}
+
+/// The last hour of the hubs that answered.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct LastHour {
+    timestamp: String,
+    /// Those that answered.
+    hubs: Vec<String>,
+    not_answered: Vec<String>,
+    #[serde(flatten)]
+    columns: Columns,
+}
+
+/// What happened in each ten seconds of the last hour, of all hubs together or of some.
+#[utoipa::path(
+    get, path = "/admin/api/history", tag = "mesh", security(("operator" = []), ("login" = [])),
+    params(("hub" = Option<String>, Query, description = "The beginning of an id.")),
+    responses((status = 200, description = "Columns of one length, the oldest first.", body = LastHour), Badly, Closed)
+)]
+pub(super) fn history<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
+    answer(async move {
+        who::looks(&app, &call)?;
+        let query = Query::read(&call.head.query, &["hub"])?;
+        let wanted = |hub: &HubId| {
+            let only = query.filter("hub");
+            only.is_none_or(|only| hub.to_string().starts_with(only))
+        };
+        let hubs: Vec<HubId> = hubs(&app).into_iter().filter(wanted).collect();
+        if hubs.is_empty() {
+            return refused(StatusCode::NOT_FOUND, &"there is no such hub in reach");
+        }
+        let mut past = app.backend.past(ANSWERS_WITHIN).await;
+        past.retain(|hub, _| wanted(hub));
+        ok(&LastHour {
+            timestamp: timestamp(),
+            hubs: past.keys().map(ToString::to_string).collect(),
+            not_answered: silent(&hubs, &past),
+            columns: Past::sum(past.values()),
+        })
+    })
+}
+
+/// How many signals wait at a hub.
+#[derive(Serialize, ToSchema)]
+struct WaitingAt {
+    hub: String,
+    waiting: u64,
+}
+
+/// Signals that wait for a target that nobody holds.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Waiting {
+    timestamp: String,
+    hubs: Vec<WaitingAt>,
+    not_answered: Vec<String>,
+    total: u64,
+}
+
+/// How many joins are contested at a hub.
+#[derive(Serialize, ToSchema)]
+struct ContestsAt {
+    hub: String,
+    contests: u64,
 }
 
 /// Joins whose id is contested.
-pub(super) async fn contests<B: Backend>(app: &Arc<App<B>>) -> Response {
-    tallied(app, "contests", |tally| tally.contests).await
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Contests {
+    timestamp: String,
+    hubs: Vec<ContestsAt>,
+    not_answered: Vec<String>,
+    total: u64,
 }
 
-async fn tallied<B: Backend>(
-    app: &Arc<App<B>>,
-    what: &'static str,
-    of: fn(&Tally) -> u64,
-) -> Response {
-    let hubs = hubs(app);
-    let tallies = app.backend.tallies(ANSWERS_WITHIN).await;
-    let rows = tallies
-        .iter()
-        .map(|(hub, tally)| json!({ "hub": hub.to_string(), what: of(tally) }));
-    let body = json!({
-        "timestamp": timestamp(),
-        "hubs": rows.collect::<Vec<_>>(),
-        "notAnswered": silent(&hubs, &tallies),
-        "total": tallies.values().map(of).sum::<u64>(),
-    });
-    reply::json(StatusCode::OK, &body)
+/// Signals that wait for a target that nobody holds.
+#[utoipa::path(
+    get, path = "/admin/api/waiting", tag = "mesh", security(("operator" = []), ("login" = [])),
+    responses((status = 200, description = "How many, by hub.", body = Waiting), Closed)
+)]
+pub(super) fn waiting<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
+    answer(async move {
+        who::looks(&app, &call)?;
+        let hubs = hubs(&app);
+        let tallies = app.backend.tallies(ANSWERS_WITHIN).await;
+        let rows = tallies.iter().map(|(hub, tally)| WaitingAt {
+            hub: hub.to_string(),
+            waiting: tally.waiting,
+        });
+        ok(&Waiting {
+            timestamp: timestamp(),
+            hubs: rows.collect(),
+            not_answered: silent(&hubs, &tallies),
+            total: sum(&tallies, |tally| tally.waiting),
+        })
+    })
+}
+
+/// Joins whose id is contested now.
+#[utoipa::path(
+    get, path = "/admin/api/contests", tag = "mesh", security(("operator" = []), ("login" = [])),
+    responses((status = 200, description = "How many, by hub.", body = Contests), Closed)
+)]
+pub(super) fn contests<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
+    answer(async move {
+        who::looks(&app, &call)?;
+        let hubs = hubs(&app);
+        let tallies = app.backend.tallies(ANSWERS_WITHIN).await;
+        let rows = tallies.iter().map(|(hub, tally)| ContestsAt {
+            hub: hub.to_string(),
+            contests: tally.contests,
+        });
+        ok(&Contests {
+            timestamp: timestamp(),
+            hubs: rows.collect(),
+            not_answered: silent(&hubs, &tallies),
+            total: sum(&tallies, |tally| tally.contests),
+        })
+    })
+}
+
+/// What all hubs that answered say together; whatever one says, there is an answer.
+fn sum(tallies: &BTreeMap<HubId, Tally>, of: fn(&Tally) -> u64) -> u64 {
+    tallies.values().map(of).fold(0, u64::saturating_add)
 }

@@ -14,7 +14,8 @@ use http::{HeaderMap, HeaderValue, Uri};
 use super::super::admin::{Door, NoOperator, has_bearer, is_named_well, is_shown};
 use super::super::endpoint::Call;
 use super::super::near::{Far, is_of_this_machine};
-use super::super::{App, Backend, Head, admit};
+use super::super::reply::Answered;
+use super::super::{App, Backend, Head, admin, admit};
 use super::guesses;
 
 /// The header that no form can send.
@@ -82,6 +83,29 @@ pub(super) fn check<B: Backend>(
         address: admit::client(app, head),
         with,
     })
+}
+
+/// The same, with the answer to whoever is none or may not.
+pub(super) fn operator<B: Backend>(
+    app: &App<B>,
+    call: &Call,
+    deed: Deed,
+) -> Result<Operator, Answered> {
+    check(app, call, deed).map_err(|why| Box::new(admin::refuse(app, why)))
+}
+
+/// Whether who asks may see the mesh.
+pub(super) fn looks<B: Backend>(app: &App<B>, call: &Call) -> Result<(), Answered> {
+    operator(app, call, Deed::Look).map(drop)
+}
+
+/// Whether who asks may see persons: where they are, whose they are, and what they did. A proxy on this machine that says
+/// nothing of itself makes all strangers look as if they were here, so that being here is not enough for it.
+pub(super) fn looks_at_persons<B: Backend>(app: &App<B>, call: &Call) -> Result<(), Answered> {
+    match operator(app, call, Deed::Look)?.with {
+        With::Loopback => Err(Box::new(admin::refuse(app, NoOperator::OfSomebody))),
+        With::Bearer | With::Cookie | With::Listener => Ok(()),
+    }
 }
 
 fn shown<B: Backend>(app: &App<B>, door: Door, head: &Head) -> Result<With, NoOperator> {

@@ -4,7 +4,7 @@
 
 use utoipa::IntoResponses;
 
-use super::super::reply::ErrorBody;
+use super::reply::ErrorBody;
 
 /// Answers to requests with wrong parameters.
 #[derive(IntoResponses)]
@@ -68,7 +68,67 @@ pub(super) enum Refused {
     Full(ErrorBody<'static>),
 }
 
-/// Answers to a client that may not look after the hub.
+/// Answers to whoever may not see what operators see.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "these are for the description alone")]
+pub(super) enum Closed {
+    /// The token or the cookie of a login is needed, or the one that is shown is wrong.
+    #[response(status = 401)]
+    Token(ErrorBody<'static>),
+    /// It is for operators alone, for this machine alone, or for pages of this origin alone.
+    #[response(status = 403)]
+    Other(ErrorBody<'static>),
+    /// Operators have a listener of their own: here is nothing.
+    #[response(status = 404)]
+    Elsewhere(ErrorBody<'static>),
+    /// Too many wrong tokens came from one address: `Retry-After` says when to come back.
+    #[response(status = 429)]
+    Often(ErrorBody<'static>),
+}
+
+/// Answers to a body that is not read.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "these are for the description alone")]
+pub(super) enum Unread {
+    /// The body does not say how long it is.
+    #[response(status = 411)]
+    Length(ErrorBody<'static>),
+    /// The body is too long.
+    #[response(status = 413)]
+    Long(ErrorBody<'static>),
+}
+
+/// Answers to whoever is given no token.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "these are for the description alone")]
+pub(super) enum Unminted {
+    /// The body is no request for a token.
+    #[response(status = 400)]
+    Body(ErrorBody<'static>),
+    /// A token is needed, or the one that is shown is wrong or over.
+    #[response(status = 401)]
+    Token(ErrorBody<'static>),
+    /// It goes beyond the token that is shown, or this caller or pages of this origin may not ask.
+    #[response(status = 403)]
+    Wider(ErrorBody<'static>),
+    /// The body does not say how long it is.
+    #[response(status = 411)]
+    Length(ErrorBody<'static>),
+    /// The body is too long.
+    #[response(status = 413)]
+    Long(ErrorBody<'static>),
+    /// Too many requests came from one address: `Retry-After` says when to come back.
+    #[response(status = 429)]
+    Often(ErrorBody<'static>),
+    /// The hub has no key that signs.
+    #[response(status = 501)]
+    Unable(ErrorBody<'static>),
+    /// The hub shuts down: `Retry-After` says when to come back.
+    #[response(status = 503)]
+    Draining(ErrorBody<'static>),
+}
+
+/// Answers to whoever may not look after the hub.
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "these are for the description alone")]
 pub(super) enum Unmaintained {

@@ -1,0 +1,187 @@
+//! `GET /api/openapi.json` and `/api/info`: what is answered to programs, as OpenAPI 3.1 has it and in short.
+//!
+//! The descriptions are made of the handlers and the types that are served: of `/api` here, together with the tokens and the
+//! rooms of coordinator clients that are beside it; of `/admin/api` in `operating`. Status pages and WebSockets are in none.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
+use http::{Method, StatusCode};
+use serde::Serialize;
+use utoipa::openapi::{OpenApi as Document, PathItem, path::Operation};
+use utoipa::{OpenApi, ToSchema};
+use warp::reply::Response;
+
+use super::endpoint::{Call, Endpoint, Handler};
+use super::{App, Backend, api, auth_token, coordinator, reply};
+use crate::clock::unix_ms;
+
+/// What is described beside the rooms of OctateCode's clients.
+#[derive(OpenApi)]
+#[openapi(paths(
+    describe,
+    info,
+    auth_token::answer,
+    coordinator::rooms,
+    coordinator::peers
+))]
+struct Beside;
+
+/// The description as it is served.
+fn document() -> &'static Document {
+    static DOCUMENT: OnceLock<Document> = OnceLock::new();
+    DOCUMENT.get_or_init(|| {
+        let mut document = api::document();
+        document.merge(Beside::openapi());
+        document
+    })
+}
+
+fn text() -> Bytes {
+    static TEXT: OnceLock<Bytes> = OnceLock::new();
+    TEXT.get_or_init(|| reply::to_json(document())).clone()
+}
+
+/// The operations of a path, with their methods.
+fn operations(item: &PathItem) -> impl Iterator<Item = (Method, &Operation)> {
+    let all = [
+        (Method::GET, &item.get),
+        (Method::POST, &item.post),
+        (Method::DELETE, &item.delete),
+    ];
+    all.into_iter()
+        .filter_map(|(method, operation)| Some((method, operation.as_ref()?)))
+}
+
+struct Handlers<B>(std::marker::PhantomData<B>);
+
+impl<B: Backend> Handlers<B> {
+    const DESCRIBE: &'static [(Method, Handler<B>)] = &[(Method::GET, describe)];
+    const INFO: &'static [(Method, Handler<B>)] = &[(Method::GET, info)];
+}
+
+/// `/api/openapi.json` and `/api/info`.
+pub(super) fn endpoints<B: Backend>() -> [Endpoint<B>; 2] {
+    let all = [
+        ("api/openapi.json", Handlers::<B>::DESCRIBE),
+        ("api/info", Handlers::<B>::INFO),
+    ];
+    all.map(|(path, handlers)| Endpoint {
+        path,
+        most: 0,
+        handlers,
+    })
+}
+
+/// What a path answers.
+#[derive(Debug, Serialize, ToSchema)]
+struct EndpointInfo {
+    path: String,
+    method: String,
+    description: String,
+}
+
+/// What this server is.
+#[derive(Debug, Serialize, ToSchema)]
+struct Info {
+    name: &'static str,
+    version: &'static str,
+    description: &'static str,
+    features: [&'static str; 5],
+    endpoints: Vec<EndpointInfo>,
+    /// Where all of this is described for programs.
+    openapi: &'static str,
+    timestamp: u64,
+}
+
+/// What is answered, in short.
+fn in_short() -> Vec<EndpointInfo> {
+    let mut all = Vec::new();
+    for (path, item) in &document().paths.paths {
+        for (method, operation) in operations(item) {
+            all.push(EndpointInfo {
+                path: path.clone(),
+                method: method.to_string(),
+                description: operation.summary.clone().unwrap_or_default(),
+            });
+        }
+    }
+    all
+}
+
+/// This description.
+#[utoipa::path(
+    get, path = "/api/openapi.json", tag = "service",
+    responses((status = 200, description = "An OpenAPI 3.1 document.", body = serde_json::Value))
+)]
+fn describe<B: Backend>(_: Arc<App<B>>, _: Call) -> BoxFuture<'static, Response> {
+    ready(reply::text(StatusCode::OK, reply::JSON, text())).boxed()
+}
+
+/// What this server is, and what it answers.
+#[utoipa::path(
+    get, path = "/api/info", tag = "service",
+    responses((status = 200, description = "What it is.", body = Info))
+)]
+fn info<B: Backend>(_: Arc<App<B>>, _: Call) -> BoxFuture<'static, Response> {
+    let info = Info {
+        name: env!("CARGO_PKG_NAME"),
+        version: env!("CARGO_PKG_VERSION"),
+        description: env!("CARGO_PKG_DESCRIPTION"),
+        features: [
+            "WebRTC signaling",
+            "Rooms on all hubs of a mesh",
+            "Handing a room on when its host leaves",
+            "Ending rooms that nobody is in",
+            "Memory guard",
+        ],
+        endpoints: in_short(),
+        openapi: "/api/openapi.json",
+        timestamp: unix_ms(),
+    };
+    ready(reply::json(StatusCode::OK, &info)).boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::admin::Door;
+    use super::super::{operating, routes};
+    use super::*;
+    use crate::config::Config;
+    use crate::hub::Parts;
+
+    /// Paths as endpoints have them, with `{}` for each name, and the methods of each.
+    fn described() -> BTreeMap<String, Vec<Method>> {
+        let all = [document(), operating::openapi::document()];
+        let items = all.into_iter().flat_map(|document| &document.paths.paths);
+        let bare = |segment: &'static str| match segment.starts_with('{') {
+            true => "{}",
+            false => segment,
+        };
+        let described = items.map(|(path, item)| {
+            let path = path.trim_start_matches('/').split('/').map(bare);
+            let methods = operations(item).map(|(method, _)| method);
+            (path.collect::<Vec<_>>().join("/"), methods.collect())
+        });
+        described.collect()
+    }
+
+    #[test]
+    fn what_is_answered_is_described_and_what_is_described_is_answered() {
+        let config = Config::from_vars::<&str, &str>([]).expect("settings");
+        let all = routes::endpoints::<Parts>(&config, Door::Admin);
+        let served: BTreeMap<String, Vec<Method>> = all
+            .iter()
+            .map(|endpoint| {
+                let methods = endpoint.handlers.iter().map(|(method, _)| method.clone());
+                (endpoint.path.to_owned(), methods.collect())
+            })
+            .collect();
+        assert_eq!(served.len(), all.len(), "each path once");
+        assert_eq!(served, described());
+    }
+}

@@ -1,0 +1,72 @@
+//! `GET /admin/api/openapi.json`: `/admin/api` as OpenAPI 3.1 has it, made of the handlers and the types that are served.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::StatusCode;
+use utoipa::openapi::OpenApi as Document;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use warp::reply::Response;
+
+use super::super::endpoint::Call;
+use super::super::refusals::Closed;
+use super::super::{App, Backend, reply};
+use super::{acts, answer, bans, events, lists, login, pictures, who};
+
+/// How operators show that they are some.
+struct Shown;
+
+impl Modify for Shown {
+    fn modify(&self, document: &mut Document) {
+        let components = document.components.get_or_insert_default();
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
+        let bearer = bearer.description(Some("ADMIN_TOKEN")).build();
+        components.add_security_scheme("operator", SecurityScheme::Http(bearer));
+        let what = "A login. What changes something needs the header X-Hubmesh-Admin: 1 beside it.";
+        let cookie = ApiKeyValue::with_description(login::NAME, what);
+        let cookie = SecurityScheme::ApiKey(ApiKey::Cookie(cookie));
+        components.add_security_scheme("login", cookie);
+    }
+}
+
+/// The description of `/admin/api`.
+#[derive(OpenApi)]
+#[openapi(
+    paths(
+        describe, lists::hubs, lists::networks, lists::peers, acts::remove_named, acts::remove, pictures::topology,
+        pictures::history, pictures::waiting, pictures::contests, bans::list, bans::place, bans::lift, events::listen,
+        login::session, login::login, login::logout,
+    ),
+    modifiers(&Shown),
+    info(
+        title = "hubmesh, for operators",
+        description = "What operators see of a mesh of signaling hubs, and what they do to it, at any hub. Without \
+                       ADMIN_TOKEN it is shown to whoever reaches ADMIN_ADDR; with neither, to the hub's own machine, in part."
+    )
+)]
+struct AdminApi;
+
+/// The description as it is served.
+pub(in super::super) fn document() -> &'static Document {
+    static DOCUMENT: OnceLock<Document> = OnceLock::new();
+    DOCUMENT.get_or_init(AdminApi::openapi)
+}
+
+fn text() -> Bytes {
+    static TEXT: OnceLock<Bytes> = OnceLock::new();
+    TEXT.get_or_init(|| reply::to_json(document())).clone()
+}
+
+/// This description.
+#[utoipa::path(
+    get, path = "/admin/api/openapi.json", tag = "service", security(("operator" = []), ("login" = [])),
+    responses((status = 200, description = "An OpenAPI 3.1 document.", body = serde_json::Value), Closed)
+)]
+pub(super) fn describe<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
+    answer(async move {
+        who::looks(&app, &call)?;
+        Ok(reply::text(StatusCode::OK, reply::JSON, text()))
+    })
+}
