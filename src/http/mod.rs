@@ -20,6 +20,7 @@ mod coordinator;
 mod cors;
 mod endpoint;
 mod full;
+mod guesses;
 mod head;
 mod ice_servers;
 mod misrouted;
@@ -81,6 +82,7 @@ use crate::tls::{self, Certificates, StepTurns, Stream, TlsDoor};
 use admin::{Door, Operators};
 pub use bind::{BindError, bind};
 use full::Full;
+use guesses::Guesses;
 use head::Head;
 use misrouted::Misrouted;
 pub use operate::{Operate, Parties};
@@ -219,7 +221,7 @@ pub struct App<B> {
     gate: Gate,
     operators: Operators,
     logins: operating::Logins,
-    guesses: operating::Guesses,
+    guesses: Guesses,
     asked: admin_api::Asked,
     connect_rate: Option<ConnectRate>,
     /// How fast an address may change rooms.
@@ -268,7 +270,7 @@ impl<B: Backend> App<B> {
             gate: Gate::new(config.auth_token.as_ref(), config.jwt.as_ref()),
             operators: Operators::new(&config.admin),
             logins: operating::Logins::new(&config.admin),
-            guesses: operating::Guesses::new(&config.admin),
+            guesses: Guesses::new(&config.admin),
             asked: admin_api::Asked::default(),
             connect_rate: config.connects_per_minute_per_ip.map(ConnectRate::new),
             change_rate: ConnectRate::per_second(config.peer.rate_per_sec, config.peer.rate_burst),

@@ -112,15 +112,15 @@ fn route<B: Backend>(
     };
     let page_alone = door == Door::Admin || !is_socket(path);
     let answer = move |mut head: Head| {
-        let check = || app.operators.check(door, &head.headers);
-        // At other paths a bearer may be a client's own token.
-        let tells_more = is_kept || matches!(path, "health" | "");
-        let checked =
-            match tells_more && app.operators.have_a_token() && admin::has_bearer(&head.headers) {
-                true => operating::guessed(&app, &head, check),
-                false => check(),
-            };
-        head.is_operator = checked.is_ok();
+        let checked = match path {
+            _ if is_kept => app.check_operator(door, &head),
+            "" | "health" => {
+                let checked = app.check_operator_or_client(door, &head);
+                head.is_operator = app.tells_more(checked);
+                checked
+            }
+            _ => Ok(()),
+        };
         match (&head.method, checked) {
             (_, Err(why)) if is_kept => admin::refuse(&app, why),
             (&Method::GET, _) if page_alone && asked::is_wanted(&head.headers) => {

@@ -342,6 +342,74 @@ async fn guesses_by_bearer_are_as_few_and_are_noted() {
 }
 
 #[tokio::test]
+async fn nor_are_guesses_more_where_the_token_opens_other_things() {
+    for (method, target) in [
+        ("GET", "/api/stats"),
+        ("GET", "/api/rooms"),
+        ("GET", "/rooms"),
+        ("POST", "/api/maintenance/gc"),
+        ("POST", "/api/maintenance/cleanup"),
+        // These answer everybody, and operators more.
+        ("GET", "/api/health"),
+        ("GET", "/health"),
+        ("GET", "/api/rooms/r"),
+        ("POST", "/api/auth/token"),
+    ] {
+        let served = Served::new(&[
+            ("ADMIN_TOKEN", TOKEN),
+            ("JWT_SECRET", "a-secret-of-thirty-two-bytes-or-more"),
+            ("ADMIN_LOGINS_PER_MINUTE", "3"),
+        ])
+        .await;
+        let events = &served.app.backend().watch.events;
+        let mut reader = events.reader(None).expect("a place");
+        let wrong = [("Authorization", "Bearer another-token-than-it")];
+        for _ in 0..3 {
+            let answer = served.request(method, target, &wrong).await;
+            assert_ne!(answer.status, 429, "{target}: {}", answer.body);
+        }
+        assert_eq!(served.refused(Refusal::Operator), 3, "{target}");
+        let noted = reader.next().await.events;
+        assert_eq!(noted.len(), 3, "{target}");
+        served.request(method, target, &wrong).await;
+        assert_eq!(served.refused(Refusal::Operator), 4, "{target}");
+        for target in [target, "/admin/api/hubs"] {
+            let answer = served.request("GET", target, &[BEARER]).await;
+            let tells = answer.status == 200 && answer.body.contains("memory");
+            assert!(!tells, "{target}: {}", answer.body);
+        }
+        let answer = served.request("GET", "/metrics", &[BEARER]).await;
+        assert_eq!(answer.status, 429, "{target}: no bearer is compared");
+    }
+}
+
+#[tokio::test]
+async fn a_clients_own_token_is_no_guess_at_that_of_operators() {
+    let served = Served::new(&[
+        ("ADMIN_TOKEN", TOKEN),
+        ("AUTH_TOKEN", "for-clients-alone"),
+        ("ADMIN_LOGINS_PER_MINUTE", "3"),
+    ])
+    .await;
+    let own = [("Authorization", "Bearer for-clients-alone")];
+    for _ in 0..5 {
+        for target in ["/api/rooms/r", "/", "/health", "/api/health"] {
+            let answer = served.request("GET", target, &own).await;
+            assert!(
+                matches!(answer.status, 200 | 404),
+                "{target}: {}",
+                answer.body
+            );
+        }
+    }
+    assert_eq!(served.refused(Refusal::Operator), 0);
+    assert_eq!(
+        served.request("GET", "/metrics", &[BEARER]).await.status,
+        200
+    );
+}
+
+#[tokio::test]
 async fn a_login_counts_beside_what_a_proxy_wants_to_be_shown() {
     let served = with_token().await;
     let cookie = logged_in(&served).await;

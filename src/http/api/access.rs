@@ -47,8 +47,10 @@ fn answered<T>(response: Response) -> Result<T, Answered> {
 }
 
 impl<B: Backend> App<B> {
+    /// Whether who asks is an operator, where clients may ask as well.
     pub(super) fn is_operator(&self, call: &Call) -> bool {
-        self.operators.are_told_apart() && self.may_look_quietly(call)
+        let check = || self.check_operator_or_client(call.door, &call.head);
+        self.operators.are_told_apart() && self.tells_more(check())
     }
 
     /// What the token of a client shows.
@@ -105,8 +107,7 @@ impl<B: Backend> App<B> {
 
     /// Whether the client may see operators' pages; every client may if operators are not told apart.
     pub(super) fn may_look_quietly(&self, call: &Call) -> bool {
-        let checked = self.operators.check(call.door, &call.head.headers);
-        checked.is_ok()
+        self.tells_more(self.check_operator_or_client(call.door, &call.head))
     }
 
     /// For operators, if these are told apart; otherwise for clients that `others` lets in.
@@ -115,8 +116,10 @@ impl<B: Backend> App<B> {
         call: &Call,
         others: impl FnOnce() -> Result<T, Answered>,
     ) -> Result<T, Answered> {
-        match self.operators.check(call.door, &call.head.headers) {
-            _ if !self.operators.are_told_apart() => others(),
+        if !self.operators.are_told_apart() {
+            return others();
+        }
+        match self.check_operator(call.door, &call.head) {
             Ok(()) => Ok(T::default()),
             Err(why) => answered(admin::refuse(self, why)),
         }
@@ -137,7 +140,7 @@ impl<B: Backend> App<B> {
         });
         let address = self.within(let_in)?;
         if self.operators.have_a_token() {
-            return match self.operators.check(call.door, &head.headers) {
+            return match self.check_operator(call.door, head) {
                 Ok(()) => Ok(Changer {
                     address,
                     grant: Grant::default(),
@@ -154,7 +157,7 @@ impl<B: Backend> App<B> {
     pub(super) fn may_maintain(&self, call: &Call) -> Result<(), Answered> {
         let headers = &call.head.headers;
         if self.operators.are_told_apart() {
-            if let Err(why) = self.operators.check(call.door, headers) {
+            if let Err(why) = self.check_operator(call.door, &call.head) {
                 return answered(admin::refuse(self, why));
             }
             // Without a token, an attacker's page could ask through the browser of its visitor.

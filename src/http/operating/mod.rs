@@ -9,7 +9,6 @@
 mod acts;
 mod bans;
 mod events;
-mod guesses;
 mod lists;
 mod login;
 pub(super) mod openapi;
@@ -29,7 +28,6 @@ use super::reply::Answered;
 use super::{Backend, admin, reply};
 
 pub(super) use events::Lasting;
-pub(super) use guesses::{Guesses, guessed};
 pub(super) use login::Logins;
 
 /// The longest body of a request.

@@ -16,7 +16,6 @@ use super::super::endpoint::Call;
 use super::super::near::{Far, is_of_this_machine};
 use super::super::reply::Answered;
 use super::super::{App, Backend, Head, admin, admit};
-use super::guesses;
 
 /// The header that no form can send.
 const OURS: HeaderName = HeaderName::from_static("x-hubmesh-admin");
@@ -113,7 +112,7 @@ fn shown<B: Backend>(app: &App<B>, door: Door, head: &Head) -> Result<With, NoOp
     match (door, operators.gate()) {
         (Door::Public, _) if operators.has_door() => Err(NoOperator::Elsewhere),
         (_, Some(gate)) if has_bearer(headers) => {
-            let checked = guesses::guessed(app, head, || is_shown(gate, headers));
+            let checked = app.guessed(head, || is_shown(gate, headers));
             checked.map(|()| With::Bearer)
         }
         (_, Some(_)) if app.logins.knows(headers) => Ok(With::Cookie),
