@@ -11,6 +11,7 @@
 mod door;
 mod roots;
 mod stream;
+mod trust;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -40,8 +41,8 @@ use crate::metrics::{Metrics, Reload};
 
 pub(crate) use door::{StepTurns, TlsDoor};
 pub use roots::NoRoots;
-pub(crate) use roots::read as read_roots;
 pub use stream::Stream;
+pub(crate) use trust::Trust;
 
 /// The longest file that is read, in bytes: a chain takes some thousands.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;

@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::questions::{Answer, MAX_PEERS, Message, Question, Tally};
 use super::shared::MeshContext;
-use crate::watch::Party;
+use crate::watch::{Party, newest};
 
 /// Messages that may wait; more are lost.
 pub(super) const WAITING: usize = 1_024;
@@ -148,14 +148,15 @@ impl Listening {
             return;
         }
         let events = &shared.router.registry().watch().events;
-        let (lost, mut next) = events.own_after(self.told, crate::watch::KEPT);
+        let (lost, next) = events.own_after(self.told, usize::MAX);
         let Some((last, _)) = next.last() else {
             return;
         };
         self.told = *last;
-        // The newest: what is left out is over.
-        let left_out = next.len().saturating_sub(BATCH);
-        next.drain(..left_out);
+        // Those that are grave, and the newest: what is left out is over.
+        let all = next.len();
+        let next = newest(next, BATCH);
+        let left_out = all - next.len();
         let message = Message::Events {
             missed: lost + left_out as u64,
             events: next.iter().map(|(_, event)| (**event).clone()).collect(),

@@ -27,7 +27,7 @@ use super::handshake::Socket;
 use super::link_queue::{LinkQueue, Work};
 use super::progress::{Observed, Progress};
 use super::router::Router;
-use super::trust::{NoRoots, Trust};
+use crate::tls::{NoRoots, Trust};
 use crate::unsent::{self, Unsent};
 
 /// The longest time from a dial to an open WebSocket, TLS included.
@@ -160,7 +160,7 @@ pub async fn connect(
         unsent::bound(&stream, Unsent::OfLink);
         let reach = Reach::of(stream.peer_addr().map_err(SocketError::Io)?.ip());
         let connector = match url.starts_with("wss:") {
-            true => trust.connector().await?,
+            true => Connector::Rustls(trust.config().await?),
             false => Connector::Plain,
         };
         let stream = Observed::new(stream);

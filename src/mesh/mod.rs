@@ -27,7 +27,6 @@ mod shared;
 mod steps;
 mod tagged;
 mod troubles;
-mod trust;
 mod view;
 
 pub use conditions::{Condition, HubReport};

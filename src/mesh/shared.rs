@@ -26,11 +26,11 @@ use super::questions::Questions;
 use super::relays::Relays;
 use super::router::Router;
 use super::troubles::Trouble;
-use super::trust::Trust;
 use super::view::Published;
 use crate::config::Config;
 use crate::limits::{AddressGroup, AddressSlot, AddressSlots, ConnectRate, HandshakeSlots};
 use crate::metrics::Metrics;
+use crate::tls::Trust;
 
 /// The most inbound handshakes at once: each holds a socket for 5 s at most, and one message of 2 MiB at worst.
 const HANDSHAKES: usize = 64;

@@ -150,6 +150,23 @@ impl Event {
         }
     }
 
+    /// Whether an operator has to see it, however many peers come and go meanwhile.
+    pub(crate) fn is_grave(&self) -> bool {
+        match self.what {
+            What::LinkUp { .. }
+            | What::LinkDown { .. }
+            | What::HubUp { .. }
+            | What::HubLost { .. }
+            | What::Alarm { .. }
+            | What::Operator(_) => true,
+            What::Join { .. }
+            | What::Leave { .. }
+            | What::Takeover { .. }
+            | What::Refusal { .. }
+            | What::Missed { .. } => false,
+        }
+    }
+
     /// All types.
     pub const KINDS: [&str; 11] = [
         "join",

@@ -4,7 +4,10 @@
 //! told of, for readers. Code that notes an event takes a lock for a moment and never waits. A reader that is too slow
 //! is not waited for either: it loses events, and is told how many.
 //!
-//! Strangers can cause any number of refusals, so only a few a second are shown, and the rest are counted.
+//! Of each ring, a hundred events of hubs, links, alarms and operators stay longer than the others: a crowd that comes and goes
+//! washes none of them out.
+//!
+//! Refusals are of strangers, who can have as many as they like: so many a second are shown, and the rest only counted.
 //!
 //! Invariants: numbers rise by one; a reader gets each event once and in order, or is told that it missed it.
 
@@ -26,7 +29,10 @@ use crate::clock::unix_ms;
 use crate::metrics::Metrics;
 
 /// How many events are kept.
-pub(crate) const KEPT: usize = 1_000;
+const KEPT: usize = 1_000;
+/// How many more are kept of those that tell of hubs, links, alarms and operators: crowds that come and go push them out of
+/// the others.
+const KEPT_GRAVE: usize = 100;
 /// How many refusals are shown in a second.
 const REFUSALS_A_SECOND: u32 = 50;
 /// For how long after its last reader a hub still listens to the others.
@@ -78,26 +84,50 @@ pub struct Batch {
 #[derive(Debug, Default)]
 struct Ring {
     events: VecDeque<Arc<Event>>,
+    /// The grave ones that are kept longer, with their numbers.
+    grave: VecDeque<(u64, Arc<Event>)>,
     /// The number of the last one.
     last: u64,
 }
 
 impl Ring {
     fn push(&mut self, event: Arc<Event>) {
-        if self.events.len() == KEPT {
-            self.events.pop_front();
+        let first = self.first();
+        if self.events.len() == KEPT
+            && let Some(oldest) = self.events.pop_front()
+            && oldest.is_grave()
+        {
+            if self.grave.len() == KEPT_GRAVE {
+                self.grave.pop_front();
+            }
+            self.grave.push_back((first, oldest));
         }
         self.events.push_back(event);
         self.last += 1;
     }
 
-    /// The events after this number, `most` at most, and how many of them are gone.
+    /// The number of the first of those that are kept without a gap.
+    fn first(&self) -> u64 {
+        self.last + 1 - self.events.len() as u64
+    }
+
+    /// The number before all that are kept.
+    fn before_all(&self) -> u64 {
+        let grave = self.grave.front().map(|(number, _)| *number);
+        grave.unwrap_or(self.first()) - 1
+    }
+
+    /// What comes behind this number, `most` at most, and how many before and among them are gone.
     fn after(&self, number: u64, most: usize) -> (u64, Vec<(u64, Arc<Event>)>) {
-        let first = self.last + 1 - self.events.len() as u64;
-        let start = first.max(number + 1);
-        let skip = usize::try_from(start - first).unwrap_or(usize::MAX);
-        let rest = self.events.iter().skip(skip).take(most).cloned();
-        (start - number - 1, (start..).zip(rest).collect())
+        let grave = self.grave.iter().skip_while(|(own, _)| *own <= number);
+        let start = self.first().max(number + 1);
+        let skip = usize::try_from(start - self.first()).unwrap_or(usize::MAX);
+        let rest = (start..).zip(self.events.iter().skip(skip).cloned());
+        let next: Vec<_> = grave.cloned().chain(rest).take(most).collect();
+        let gone = next
+            .last()
+            .map_or(0, |(last, _)| last - number - next.len() as u64);
+        (gone, next)
     }
 }
 
@@ -275,10 +305,10 @@ impl Events {
         let state = self.state.lock();
         let (number, is_lost) = match after {
             None => (state.all.last, false),
-            Some(Read { life: 0, .. }) => (state.all.last - state.all.events.len() as u64, false),
+            Some(Read { life: 0, .. }) => (state.all.before_all(), false),
             Some(read) if read.life == self.life => (read.number.min(state.all.last), false),
-            // The position comes from another hub, or from another life of this one.
-            Some(_) => (state.all.last - state.all.events.len() as u64, true),
+            // It comes from another hub, or from another life of this one.
+            Some(_) => (state.all.before_all(), true),
         };
         drop(state);
         Ok(Reader {
@@ -297,7 +327,25 @@ impl Events {
     }
 }
 
-/// A reader; its slot is free again when it is dropped.
+/// Of these, so many at most: those that are grave, and the newest of the others.
+pub(crate) fn newest(mut all: Vec<(u64, Arc<Event>)>, most: usize) -> Vec<(u64, Arc<Event>)> {
+    let grave = all.iter().filter(|(_, event)| event.is_grave()).count();
+    let mut too_many = all.len().saturating_sub(most);
+    let mut too_grave = grave.saturating_sub(most);
+    all.retain(|(_, event)| {
+        let spare = if event.is_grave() {
+            &mut too_grave
+        } else {
+            &mut too_many
+        };
+        let stays = *spare == 0;
+        *spare = spare.saturating_sub(1);
+        stays
+    });
+    all
+}
+
+/// One who listens; its place is free again when it is dropped.
 pub struct Reader {
     events: Arc<Events>,
     number: u64,
@@ -341,6 +389,7 @@ impl Drop for Reader {
 
 #[cfg(test)]
 mod tests {
+    use super::super::event::Operator;
     use super::*;
 
     const ME: HubId = HubId([1; 20]);
@@ -384,11 +433,70 @@ mod tests {
         let events = events(1);
         let mut reader = events.reader(None).expect("a place");
         for _ in 0..KEPT + 5 {
-            events.note(up(1));
+            events.note(What::Missed { count: 1 });
         }
         let batch = reader.next().await;
         assert_eq!(batch.missed, Some(Some(5)));
         assert_eq!((batch.events.len(), batch.events[0].0), (KEPT, 6));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_that_comes_and_goes_washes_out_nothing_grave() {
+        let events = events(1);
+        let mut reader = events.reader(None).expect("a place");
+        events.note(up(1));
+        events.note(What::Missed { count: 1 });
+        events.note(What::Operator(Operator::default()));
+        for _ in 0..3 * KEPT {
+            events.note(What::Missed { count: 1 });
+        }
+        for (gone, next) in [events.own_after(0, 2 * KEPT), {
+            let batch = reader.next().await;
+            (batch.missed.flatten().unwrap_or(0), batch.events)
+        }] {
+            let numbers: Vec<u64> = next.iter().map(|(number, _)| *number).collect();
+            assert_eq!(&numbers[..2], [1, 3]);
+            let last = *numbers.last().expect("one");
+            assert_eq!(gone, last - numbers.len() as u64);
+        }
+        // Read in parts, each that is lost is counted once.
+        let (mut at, mut got, mut lost) = (0, 0, 0);
+        loop {
+            let (gone, next) = events.own_after(at, 1);
+            let Some((number, _)) = next.last() else {
+                break;
+            };
+            (at, got, lost) = (*number, got + 1, lost + gone);
+        }
+        assert_eq!((at, got + lost), (3 * KEPT as u64 + 3, 3 * KEPT as u64 + 3));
+        for no in 0..=u8::MAX {
+            events.note(up(no));
+        }
+        for _ in 0..KEPT {
+            events.note(What::Missed { count: 1 });
+        }
+        let (_, next) = events.own_after(0, 2 * KEPT);
+        assert_eq!(next.len(), KEPT + KEPT_GRAVE, "so many and no more");
+    }
+
+    #[test]
+    fn of_too_many_those_that_are_grave_are_told_first() {
+        let all = (1..=9).map(|number| {
+            let what = if number == 2 {
+                up(1)
+            } else {
+                What::Missed { count: number }
+            };
+            let event = Event {
+                at_ms: 1,
+                hub: ME,
+                what,
+            };
+            (number, Arc::new(event))
+        });
+        let told = newest(all.collect(), 3);
+        let told: Vec<u64> = told.iter().map(|(number, _)| *number).collect();
+        assert_eq!(told, [2, 8, 9]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ mod webhook;
 pub(crate) use bans::MAX_SUBJECT;
 pub use bans::{BadBan, BanList, Banned, BannedBy, Party};
 pub use event::{Event, Operator, What};
-pub(crate) use events::KEPT;
+pub(crate) use events::newest;
 pub use events::{Batch, Events, Read, Reader, TooManyReaders};
 pub use history::{Columns, History, Past};
 pub use webhook::follow as post_events;

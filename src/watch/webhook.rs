@@ -1,8 +1,8 @@
 //! Posts the events of this hub to `EVENTS_WEBHOOK_URL`, in batches, signed.
 //!
-//! The ring of the last thousand events is the queue, so it is bounded, and nothing waits for the other end. While that
-//! does not answer, the batch is posted again after growing pauses; events that leave the ring meanwhile are counted
-//! and reported. Redirects are not followed. The signature is the HMAC-SHA256 of the time, a dot and the body.
+//! What waits is the ring of the last thousand events, and of a hundred older ones that are grave, so the queue is bounded and nobody waits for the other end: while it
+//! does not answer, the batch is posted again after growing pauses, and what the ring has let go of meanwhile is counted and
+//! told. Redirects are not followed. The signature is the HMAC-SHA256 of the time, a dot and the body.
 
 use std::io;
 use std::sync::Arc;
@@ -19,7 +19,6 @@ use serde_json::json;
 use sha2::Sha256;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use url::Url;
@@ -29,7 +28,7 @@ use crate::auth::Secret;
 use crate::clock::unix_ms;
 use crate::config::WebhookSettings;
 use crate::metrics::Metrics;
-use crate::tls::{NoRoots, read_roots};
+use crate::tls::{NoRoots, Trust};
 
 /// Events in one batch.
 const BATCH: usize = 100;
@@ -69,9 +68,13 @@ struct Batch {
 pub async fn follow(events: &Events, settings: &WebhookSettings, metrics: &Arc<Metrics>) {
     let mut sent = events.last_own();
     let mut dropped = 0;
+    let trust = Trust::default();
     loop {
         events.own_beyond(sent).await;
-        sleep(GATHER).await;
+        // A whole batch is not kept waiting.
+        if events.last_own() - sent < BATCH as u64 {
+            sleep(GATHER).await;
+        }
         let (missed, next) = events.own_after(sent, BATCH);
         metrics.operating.webhook_dropped.inc_by(missed);
         dropped += missed;
@@ -91,16 +94,16 @@ pub async fn follow(events: &Events, settings: &WebhookSettings, metrics: &Arc<M
             number: events.id(sent).to_string(),
             body: body.to_string().into(),
         };
-        deliver(settings, &batch, metrics).await;
+        deliver(settings, &trust, &batch, metrics).await;
         dropped = 0;
     }
 }
 
 /// Posts a batch until it is taken.
-async fn deliver(settings: &WebhookSettings, batch: &Batch, metrics: &Metrics) {
+async fn deliver(settings: &WebhookSettings, trust: &Trust, batch: &Batch, metrics: &Metrics) {
     let mut pause = PAUSE;
     loop {
-        let posted = timeout(POST_WITHIN, post(settings, batch)).await;
+        let posted = timeout(POST_WITHIN, post(settings, trust, batch)).await;
         let Err(why) = posted.unwrap_or(Err(Failed::Late)) else {
             metrics.operating.webhook_posts.inc("ok");
             return;
@@ -115,15 +118,14 @@ async fn deliver(settings: &WebhookSettings, batch: &Batch, metrics: &Metrics) {
     }
 }
 
-async fn post(settings: &WebhookSettings, batch: &Batch) -> Result<(), Failed> {
+async fn post(settings: &WebhookSettings, trust: &Trust, batch: &Batch) -> Result<(), Failed> {
     let url = &settings.url;
     let host = url.host_str().ok_or(Failed::Address)?;
     let port = url.port_or_known_default().ok_or(Failed::Address)?;
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let tcp = TcpStream::connect((bare, port)).await?;
     let status = if url.scheme() == "https" {
-        let reading = spawn_blocking(read_roots).await;
-        let roots = reading.map_err(|_| Failed::Address)??;
+        let roots = trust.config().await?;
         let name = ServerName::try_from(bare.to_owned()).map_err(|_| Failed::Address)?;
         let tls = TlsConnector::from(roots).connect(name, tcp).await?;
         send(tls, request(settings, batch)?).await?
@@ -186,6 +188,11 @@ async fn send(
 
 #[cfg(test)]
 mod tests {
+    use hubmesh_core::ids::HubId;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::super::event::What;
     use super::*;
 
     #[test]
@@ -196,6 +203,50 @@ mod tests {
             sign(&secret, "1700000000000", b"{}"),
             "cd08d6ce62dd5fb4489d9aff87256f4aa94716385a04d368cd6ac41d5516bc4b"
         );
+    }
+
+    /// Takes one post; how many events were in it.
+    async fn take(listener: &TcpListener) -> usize {
+        let (mut stream, _) = listener.accept().await.expect("a post");
+        let mut text = String::new();
+        let mut buffer = [0; 4_096];
+        while !text.ends_with("]}") {
+            let length = stream.read(&mut buffer).await.expect("it is sent");
+            assert!(length > 0, "it ended: {text}");
+            text += std::str::from_utf8(&buffer[..length]).expect("text");
+        }
+        let answer = b"HTTP/1.1 204 X\r\nConnection: close\r\n\r\n";
+        stream.write_all(answer).await.expect("it is read");
+        assert!(text.contains("\"dropped\":0"), "{text}");
+        text.matches("\"event\":").count()
+    }
+
+    #[tokio::test]
+    async fn a_backlog_is_posted_without_a_pause() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let at = listener.local_addr().expect("an address");
+        let settings = WebhookSettings {
+            url: Url::parse(&format!("http://{at}/")).expect("an address"),
+            secret: Secret::new("0123456789abcdef"),
+        };
+        let metrics = Metrics::new();
+        let events = Events::new(HubId([1; 20]), 1, Arc::clone(&metrics));
+        let posting = follow(&events, &settings, &metrics);
+        let taking = async {
+            for _ in 0..10 * BATCH {
+                events.note(What::Missed { count: 1 });
+            }
+            for _ in 0..10 {
+                assert_eq!(take(&listener).await, BATCH);
+            }
+        };
+        // It would take ten times as long as a batch is gathered.
+        tokio::select! {
+            // It posts what happens once it has begun.
+            biased;
+            () = posting => {}
+            done = timeout(5 * GATHER, taking) => done.expect("they are posted at once"),
+        }
     }
 
     #[test]

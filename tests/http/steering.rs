@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hubmesh::metrics::Refusal;
 use hubmesh::watch::What;
-use hubmesh_core::ids::HubId;
+use hubmesh_core::ids::{Dialect, HubId, NetworkKey, PeerId};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -723,7 +723,10 @@ async fn who_was_away_too_long_is_told_how_much_it_missed() {
     let events = std::sync::Arc::clone(&served.app.backend().watch.events);
     let first = events.id(1).to_string();
     for _ in 0..1_200 {
-        happens(&served, 2);
+        events.note(What::Takeover {
+            network: NetworkKey::new(Dialect::Pigeon, "global").expect("a name"),
+            peer: PeerId::new("ada").expect("an id"),
+        });
     }
     let back = [BEARER, ("Last-Event-ID", first.as_str())];
     let mut listener = Listener::new(&served, "/admin/api/events", &back).await;
