@@ -331,8 +331,8 @@ impl Operate for Parts {
         &self.watch
     }
 
-    fn links(&self) -> Vec<LinkView> {
-        self.mesh.links()
+    async fn links(&self) -> Vec<LinkView> {
+        self.mesh.links().await
     }
 
     fn holder(&self, network: &NetworkKey, peer: &PeerId) -> Option<(HubId, u64)> {

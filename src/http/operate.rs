@@ -20,7 +20,7 @@ pub trait Operate: Send + Sync {
     fn watch(&self) -> &Arc<Watch>;
 
     /// The links of the mesh, each once.
-    fn links(&self) -> Vec<LinkView>;
+    fn links(&self) -> impl Future<Output = Vec<LinkView>> + Send;
 
     /// The hub of a peer, and since when it is there, as Unix time in milliseconds.
     fn holder(&self, network: &NetworkKey, peer: &PeerId) -> Option<(HubId, u64)>;

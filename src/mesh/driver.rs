@@ -25,7 +25,7 @@ use super::reported::Reported;
 use super::router::Router;
 use super::shared::MeshContext;
 use super::troubles::{Trouble, Troubles};
-use super::view::{ITSELF, Published, Sightings};
+use super::view::{ITSELF, Published, Sightings, graph};
 use crate::clock::unix_ms;
 use crate::watch::What;
 
@@ -238,6 +238,10 @@ impl Driver {
                 let hubs = routes.by_hub.keys().copied();
                 let messages = self.conditions.ask(hubs, &answers);
                 self.post(now, messages);
+            }
+            Input::Graph(asker) => {
+                // Who asked may have given up.
+                let _ = asker.send(graph(&self.core));
             }
             Input::PlaceBan { ban, asker } => {
                 let placed = self.core.place_ban(now, ban);

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::conditions::Answers;
 use super::link_queue::LinkQueue;
 use super::troubles::Trouble;
+use super::view::LinkView;
 
 /// One input.
 pub enum Input {
@@ -62,6 +63,8 @@ pub enum Input {
     ProbeResult { token: u64, alive: bool },
     /// Asks the other hubs for their state.
     AskHubs(Answers),
+    /// An operator looks at the links of the mesh.
+    Graph(oneshot::Sender<Vec<LinkView>>),
     /// An operator places a ban.
     PlaceBan {
         ban: Ban,

@@ -110,8 +110,11 @@ impl Mesh {
     }
 
     /// The links of the mesh, each once.
-    pub fn links(&self) -> Vec<LinkView> {
-        self.shared.published().graph().to_vec()
+    pub async fn links(&self) -> Vec<LinkView> {
+        let (asker, answer) = oneshot::channel();
+        self.send(Input::Graph(asker)).await;
+        // Without an answer the hub is gone, and its links with it.
+        answer.await.unwrap_or_default()
     }
 
     /// The hub of the peer with this id, and since when the peer has it, as Unix time in milliseconds.

@@ -123,7 +123,6 @@ pub(super) struct Published {
     hubs: Vec<HubView>,
     bootstrap: Vec<BootstrapView>,
     links: usize,
-    graph: Vec<LinkView>,
     contests: usize,
 }
 
@@ -144,7 +143,6 @@ impl Published {
             hubs: hubs(core, sightings, now),
             bootstrap: bootstrap(core, troubles, now),
             links: core.links().neighbour_count(),
-            graph: graph(core),
             contests: core.contested(),
         }
     }
@@ -154,11 +152,6 @@ impl Published {
     /// The other hubs that can be reached, by id.
     pub(super) fn hubs(&self) -> &[HubView] {
         &self.hubs
-    }
-
-    /// The links between them and this one, each once.
-    pub(super) fn graph(&self) -> &[LinkView] {
-        &self.graph
     }
 
     /// Joins whose id was contested then.
@@ -224,8 +217,8 @@ fn hubs(core: &Core, sightings: &Sightings, now: Now) -> Vec<HubView> {
     reachable.collect()
 }
 
-/// The links of which both ends can be reached from here.
-fn graph(core: &Core) -> Vec<LinkView> {
+/// The links of which both ends can be reached from here, each once. Looks at the records of all hubs.
+pub(super) fn graph(core: &Core) -> Vec<LinkView> {
     let (routes, me) = (core.topology().routes(), core.id());
     let is_near = |hub: &HubId| *hub == me || routes.by_hub.contains_key(hub);
     let mut graph = BTreeMap::new();

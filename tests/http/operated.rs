@@ -29,7 +29,7 @@ impl Operate for Echo {
         &self.watch
     }
 
-    fn links(&self) -> Vec<LinkView> {
+    async fn links(&self) -> Vec<LinkView> {
         vec![LinkView {
             a: ME,
             b: OTHER,

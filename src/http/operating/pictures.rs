@@ -105,7 +105,7 @@ pub(super) fn topology<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'s
             });
             row.with(condition)
         });
-        let links = app.backend.links().into_iter();
+        let links = app.backend.links().await.into_iter();
         // A hub may have come or gone while the others were asked.
         let links = links.filter(|link| shown.contains(&link.a) && shown.contains(&link.b));
         ok(&Topology {
