@@ -24,7 +24,10 @@ use crate::config::{Config, IceUrl};
 use crate::http::{self, App, Backend, BindError, Operate, Parties, Permits, UpgradeRequest};
 use crate::limits::{AddressGroup, ConnectionLimits, ConnectionPermit, NoSlot, Pressure};
 use crate::memory;
-use crate::mesh::{HubReport, LinkView, Mesh, MeshView, Observed, Removal, Tally};
+use crate::mesh::{
+    AwaitedIds, AwaitedQuery, Awaiting, HubReport, LinkView, Mesh, MeshView, Observed, Removal,
+    Tally,
+};
 use crate::metrics::Metrics;
 use crate::nat::{Bound, Nat, NatError, Port};
 use crate::peers::port::MeshPort;
@@ -354,6 +357,15 @@ impl Operate for Parts {
 
     async fn tallies(&self, within: Duration) -> BTreeMap<HubId, Tally> {
         self.mesh.tallies(within).await
+    }
+
+    async fn awaited(
+        &self,
+        what: Awaiting,
+        wanted: AwaitedQuery,
+        within: Duration,
+    ) -> BTreeMap<HubId, AwaitedIds> {
+        self.mesh.awaited(what, wanted, within).await
     }
 
     async fn remove(&self, network: &NetworkKey, peer: &PeerId, within: Duration) -> Removal {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hubmesh_core::api::{BanId, BansFull};
 use hubmesh_core::ids::{HubId, NetworkKey, PeerId};
 
-use crate::mesh::{LinkView, Removal, Tally};
+use crate::mesh::{AwaitedIds, AwaitedQuery, Awaiting, LinkView, Removal, Tally};
 use crate::watch::{Banned, Party, Past, Watch};
 
 /// Peers by hub, and the party of each if it is known.
@@ -39,7 +39,15 @@ pub trait Operate: Send + Sync {
     /// What waits at each hub that answers.
     fn tallies(&self, within: Duration) -> impl Future<Output = BTreeMap<HubId, Tally>> + Send;
 
-    /// Removes a peer, at any hub.
+    /// Ids that somebody waits for, at each hub that answers.
+    fn awaited(
+        &self,
+        what: Awaiting,
+        wanted: AwaitedQuery,
+        within: Duration,
+    ) -> impl Future<Output = BTreeMap<HubId, AwaitedIds>> + Send;
+
+    /// Sends a peer away, wherever it is.
     fn remove(
         &self,
         network: &NetworkKey,

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hubmesh_core::ids::{ClaimNo, HubId, NetworkKey, PeerId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::input::Input;
 use super::questions::{Answer, MAX_PEERS, Message, Question, Tally};
 use super::shared::MeshContext;
 use crate::watch::{Party, newest};
@@ -53,7 +54,7 @@ impl MeshContext {
         party.map(Party::shown)
     }
 
-    pub(super) fn answer(&self, question: Question) -> Answer {
+    pub(super) async fn answer(&self, question: Question) -> Answer {
         match question {
             Question::Remove { network, peer } => {
                 let place = place(&network, &peer);
@@ -67,6 +68,13 @@ impl MeshContext {
                     self.party(&network, &peer)
                 });
                 Answer::Peers(told.collect())
+            }
+            Question::Targets(wanted) => Answer::Awaited(self.router.awaited(&wanted)),
+            Question::Contested(wanted) => {
+                let (asker, answer) = oneshot::channel();
+                // Without an answer the hub is gone, and its contests with it.
+                let _ = self.inputs.send(Input::Contested { wanted, asker }).await;
+                Answer::Awaited(answer.await.unwrap_or_default())
             }
             Question::Past => Answer::Past(self.router.registry().watch().history.past()),
             Question::Tally => Answer::Tally(Tally {
@@ -109,17 +117,17 @@ pub(super) async fn follow(shared: Arc<MeshContext>, mut letters: mpsc::Receiver
                 listening.tell(&shared);
                 listening.listen(&shared);
             }
-            Some((from, payload)) = letters.recv() => listening.hear(&shared, from, &payload),
+            Some((from, payload)) = letters.recv() => listening.hear(&shared, from, &payload).await,
         }
     }
 }
 
 impl Listening {
-    fn hear(&mut self, shared: &MeshContext, from: HubId, payload: &[u8]) {
+    async fn hear(&mut self, shared: &MeshContext, from: HubId, payload: &[u8]) {
         let watch = shared.router.registry().watch();
         match Message::decode(payload) {
             Some(Message::Ask { token, question }) => {
-                let answer = shared.answer(question);
+                let answer = shared.answer(question).await;
                 let message = Message::Tell { token, answer };
                 shared.router.tell_hub(from, message.encode());
             }

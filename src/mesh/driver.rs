@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::awaited::AwaitedIds;
 use super::conditions::{Conditions, HubMessage};
 use super::input::Input;
 use super::link_queue::{BATCH, LinkQueue};
@@ -242,6 +243,10 @@ impl Driver {
             Input::Graph(asker) => {
                 // Who asked may have given up.
                 let _ = asker.send(graph(&self.core));
+            }
+            Input::Contested { wanted, asker } => {
+                let all = self.core.contested_ids();
+                let _ = asker.send(AwaitedIds::of(&wanted, now.at, all));
             }
             Input::PlaceBan { ban, asker } => {
                 let placed = self.core.place_ban(now, ban);

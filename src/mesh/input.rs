@@ -10,6 +10,7 @@ use hubmesh_core::ids::{ClaimNo, DialId, HubId, LeaveReason, LinkId};
 use hubmesh_core::reach::Reach;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::awaited::{AwaitedIds, AwaitedQuery};
 use super::conditions::Answers;
 use super::link_queue::LinkQueue;
 use super::troubles::Trouble;
@@ -65,6 +66,11 @@ pub enum Input {
     AskHubs(Answers),
     /// An operator looks at the links of the mesh.
     Graph(oneshot::Sender<Vec<LinkView>>),
+    /// An operator looks at the ids that joins contest.
+    Contested {
+        wanted: AwaitedQuery,
+        asker: oneshot::Sender<AwaitedIds>,
+    },
     /// An operator places a ban.
     PlaceBan {
         ban: Ban,

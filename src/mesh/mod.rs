@@ -7,6 +7,7 @@
 pub mod address;
 mod advertised;
 mod answering;
+mod awaited;
 mod conditions;
 mod control_intake;
 mod dns;
@@ -29,6 +30,7 @@ mod tagged;
 mod troubles;
 mod view;
 
+pub use awaited::{AwaitedId, AwaitedIds, AwaitedQuery, Awaiting, MAX_LISTED};
 pub use conditions::{Condition, HubReport};
 pub use handle::Mesh;
 pub use operating::Removal;

@@ -10,6 +10,7 @@ use hubmesh_core::api::{Ban, BanId, BansFull};
 use hubmesh_core::ids::{HubId, NetworkKey, PeerId};
 use tokio::sync::oneshot;
 
+use super::awaited::{AwaitedIds, AwaitedQuery, Awaiting};
 use super::conditions::gather;
 use super::handle::Mesh;
 use super::input::Input;
@@ -109,6 +110,24 @@ impl Mesh {
         self.ask_all(Question::Tally, within, read).await
     }
 
+    /// Ids that somebody waits for, at each hub that answers within this time.
+    pub async fn awaited(
+        &self,
+        what: Awaiting,
+        wanted: AwaitedQuery,
+        within: Duration,
+    ) -> BTreeMap<HubId, AwaitedIds> {
+        let question = match what {
+            Awaiting::Targets => Question::Targets(wanted),
+            Awaiting::Contested => Question::Contested(wanted),
+        };
+        let read = |answer| match answer {
+            Answer::Awaited(ids) => Some(ids),
+            _ => None,
+        };
+        self.ask_all(question, within, read).await
+    }
+
     /// The links of the mesh, each once.
     pub async fn links(&self) -> Vec<LinkView> {
         let (asker, answer) = oneshot::channel();
@@ -151,7 +170,7 @@ impl Mesh {
         let hubs = published.hubs().iter();
         let hubs = hubs.map(|hub| (hub.id, question.clone())).collect();
         let mut answers = self.ask(hubs, within).await;
-        answers.insert(shared.identity().hub, shared.answer(question));
+        answers.insert(shared.identity().hub, shared.answer(question).await);
         let answers = answers.into_iter();
         answers
             .filter_map(|(hub, answer)| Some((hub, read(answer)?)))

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::awaited::{AwaitedIds, AwaitedQuery};
 use super::conditions::MAX_HUBS;
 use super::tagged;
 use crate::watch::{Event, MAX_SUBJECT, Party, Past};
@@ -44,6 +45,10 @@ pub(super) enum Question {
     Past,
     /// For the signals and joins that wait there.
     Tally,
+    /// Ids that signals wait for there.
+    Targets(AwaitedQuery),
+    /// Ids that joins contest there.
+    Contested(AwaitedQuery),
 }
 
 /// The answer of a hub.
@@ -57,6 +62,8 @@ pub(super) enum Answer {
     Past(Past),
     /// What waits there.
     Tally(Tally),
+    /// Ids that signals or joins wait for there.
+    Awaited(AwaitedIds),
 }
 
 /// The signals and joins that wait at a hub.
@@ -76,6 +83,7 @@ impl Answer {
         match self {
             Answer::Removed(_) | Answer::Tally(_) => true,
             Answer::Past(past) => past.is_bounded(),
+            Answer::Awaited(ids) => ids.is_bounded(),
             Answer::Peers(peers) => {
                 let told = peers.iter().flatten();
                 let mut subjects = told.filter_map(|party| party.subject.as_ref());

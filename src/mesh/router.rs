@@ -21,6 +21,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
+use super::awaited::{AwaitedIds, AwaitedQuery};
 use super::link_queue::{LinkQueue, Pushed};
 use super::steps::{self, Passage};
 use super::tagged;
@@ -321,6 +322,12 @@ impl Router {
         }
         self.drain(&mut exchange);
         Ok(())
+    }
+
+    /// The targets that signals of this hub wait for.
+    pub fn awaited(&self, wanted: &AwaitedQuery) -> AwaitedIds {
+        let now = self.now();
+        AwaitedIds::of(wanted, now, self.exchange.lock().awaited())
     }
 
     /// Sends another hub a message whose failure no part wants to know.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hubmesh::http::{Operate, Parties};
-use hubmesh::mesh::{LinkView, Removal, Tally};
+use hubmesh::mesh::{AwaitedIds, AwaitedQuery, Awaiting, LinkView, Removal, Tally};
 use hubmesh::watch::{Banned, Party, Past, Watch};
 use hubmesh_core::api::{BanId, BansFull};
 use hubmesh_core::ids::{HubId, NetworkKey, PeerId};
@@ -60,6 +60,15 @@ impl Operate for Echo {
             ..Tally::default()
         };
         BTreeMap::from([(ME, tally)])
+    }
+
+    async fn awaited(
+        &self,
+        _: Awaiting,
+        _: AwaitedQuery,
+        _: Duration,
+    ) -> BTreeMap<HubId, AwaitedIds> {
+        BTreeMap::from([(ME, AwaitedIds::default())])
     }
 
     async fn remove(&self, network: &NetworkKey, peer: &PeerId, _: Duration) -> Removal {

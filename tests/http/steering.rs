@@ -843,6 +843,19 @@ async fn pictures_name_who_did_not_answer() {
         (&waiting["total"], &waiting["notAnswered"]),
         (&json!(4), &json!([other]))
     );
+    assert_eq!(
+        (&waiting["waiting"], &waiting["ids"]),
+        (&json!([]), &json!(0))
+    );
+    for wrong in [
+        "waiting?after=x",
+        "contests?dialect=latin",
+        "waiting?peer=a",
+    ] {
+        let target = format!("/admin/api/{wrong}");
+        let answer = served.request("GET", &target, &[BEARER]).await;
+        assert_eq!(answer.status, 400, "{wrong}: {}", answer.body);
+    }
     let history = get("history").await;
     assert_eq!(
         (&history["stepMs"], &history["hubs"]),

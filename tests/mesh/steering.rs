@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::{SinkExt, StreamExt};
 use hmac::{Hmac, KeyInit, Mac};
 use http::{Method, StatusCode};
-use hubmesh_client::{ConnectOptions, PeerId};
+use hubmesh_client::{ConnectOptions, PeerId, SignalKind};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -83,6 +83,80 @@ async fn a_chain(builder: &HubBuilder) -> [HubProcess; 3] {
         .await;
     }
     [first, second, third]
+}
+
+#[tokio::test]
+async fn what_waits_and_what_is_contested_is_listed_at_any_hub_page_by_page() {
+    let [first, _second, third] = a_chain(&kept().env("SIGNAL_WAIT_MS", "60000")).await;
+    let (here, there) = (
+        Peer::join(&first, "kept").await,
+        Peer::join(&third, "kept").await,
+    );
+    let mut targets: Vec<PeerId> = (0..3).map(|_| PeerId::random()).collect();
+    targets.sort();
+    for target in &targets {
+        here.signal(SignalKind::Offer, target, r#""a secret""#)
+            .await;
+    }
+    there.signal(SignalKind::Offer, &targets[0], "1").await;
+    there
+        .signal(SignalKind::IceCandidate, &targets[0], "2")
+        .await;
+    here.fence().await;
+    there.fence().await;
+    let (own, other) = (id(&first).await, id(&third).await);
+    let mut want: Vec<(String, String, u64)> = targets
+        .iter()
+        .map(|target| (target.to_string(), own.clone(), 1))
+        .collect();
+    want.push((targets[0].to_string(), other.clone(), 2));
+    want.sort();
+    let mut told = Vec::new();
+    let mut after = String::new();
+    loop {
+        let path = format!("/admin/api/waiting?limit=2{after}");
+        let page = asked(&third, &path).await;
+        assert_eq!(
+            (&page["ids"], &page["total"]),
+            (&json!(4), &json!(5)),
+            "{page}"
+        );
+        assert_eq!(page["notAnswered"], json!([]), "{page}");
+        assert!(!page.to_string().contains("secret"), "{page}");
+        for row in page["waiting"].as_array().expect("a list") {
+            assert_eq!(
+                (&row["dialect"], &row["network"]),
+                (&json!("pigeon"), &json!("kept"))
+            );
+            assert!(row["sinceMs"].as_u64().expect("a time") > 1_700_000_000_000);
+            let text = |field: &str| row[field].as_str().expect("a text").to_owned();
+            told.push((
+                text("id"),
+                text("hub"),
+                row["count"].as_u64().expect("a number"),
+            ));
+        }
+        let Some(next) = page["next"].as_str() else {
+            break;
+        };
+        let next: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();
+        after = format!("&after={next}");
+    }
+    assert_eq!(told, want, "in order, and each once");
+    for (filter, ids) in [
+        (format!("hub={other}"), 1),
+        ("network=ep".into(), 4),
+        ("network=none".into(), 0),
+        ("dialect=rooms".into(), 0),
+    ] {
+        let page = asked(&first, &format!("/admin/api/waiting?{filter}")).await;
+        assert_eq!(page["ids"], ids, "{filter}: {page}");
+    }
+    let contests = asked(&first, "/admin/api/contests").await;
+    assert_eq!(
+        (&contests["contests"], &contests["total"]),
+        (&json!([]), &json!(0))
+    );
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 
 use super::ids::{
-    ClaimNo, DialId, HubId, Incarnation, LeaveReason, LinkId, NetworkKey, PeerId, SignalKind,
+    ClaimNo, DialId, HubId, Incarnation, LeaveReason, LinkId, Moment, NetworkKey, PeerId,
+    SignalKind,
 };
 use crate::reach::AddressGroup;
 
@@ -101,6 +102,19 @@ pub enum DialFailure {
     Unreachable,
     /// The other end refused the handshake: wrong token, namespace or version.
     Refused,
+}
+
+/// An id that signals or joins wait for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WantedId<'a> {
+    /// The network that it is wanted in.
+    pub network: &'a NetworkKey,
+    /// The id.
+    pub peer: &'a PeerId,
+    /// How many wait for it.
+    pub count: usize,
+    /// Since when the first of them does.
+    pub since: Moment,
 }
 
 /// A local peer that wants to be in a network.

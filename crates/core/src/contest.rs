@@ -24,7 +24,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
-use super::api::{Join, JoinRefusal};
+use super::api::{Join, JoinRefusal, WantedId};
 use super::directory::Directory;
 use super::exchange::Found;
 use super::ids::{ClaimNo, HubId, Moment, NetworkKey, PeerId};
@@ -231,12 +231,16 @@ impl Contests {
         self.suspend(now, token, contender, Stage::Proving(lost));
     }
 
+    /// How long a join waits.
+    fn patience(&self) -> Duration {
+        self.config.probe_within.max(self.config.hold) + GRACE
+    }
+
     fn suspend(&mut self, now: Moment, token: u64, contender: Contender, stage: Stage) {
-        let patience = self.config.probe_within.max(self.config.hold) + GRACE;
         let pending = Pending {
             contender,
             stage,
-            deadline: now + patience,
+            deadline: now + self.patience(),
         };
         self.waiting.insert(token, pending);
     }
@@ -518,6 +522,12 @@ impl Contests {
     /// Whether a join to this network waits for a verdict.
     pub fn wants(&self, network: &NetworkKey) -> bool {
         self.waiting.wants(network) || self.ready.values().any(|join| join.network == *network)
+    }
+
+    /// The ids that joins wait for, in the order of their networks. Looks at all that wait.
+    pub fn contested(&self) -> impl Iterator<Item = WantedId<'_>> {
+        let patience = self.patience();
+        self.waiting.ids(patience)
     }
 
     /// How many joins wait for a verdict.

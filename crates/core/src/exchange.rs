@@ -37,7 +37,7 @@ use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use super::api::{Route, SharedRoutes, Source};
+use super::api::{Route, SharedRoutes, Source, WantedId};
 use super::ids::{ClaimNo, HubId, Incarnation, LinkId, Moment, NetworkKey, PeerId, SignalKind};
 use crate::frames::{DataFrame, RefusedWhy};
 
@@ -203,6 +203,11 @@ impl Exchange {
     /// a local target without asking the exchange.
     pub fn waiting(&self) -> usize {
         self.waiting_room.len() + self.effects.local()
+    }
+
+    /// The targets that signals wait for, in the order of their networks and ids. Looks at all that wait.
+    pub fn awaited(&self) -> impl Iterator<Item = WantedId<'_>> {
+        self.waiting_room.targets()
     }
 
     /// Whether a signal waits for its target in this network.

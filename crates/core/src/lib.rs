@@ -356,6 +356,11 @@ impl Core {
         }
     }
 
+    /// The ids for which joins wait for a verdict, in the order of their networks.
+    pub fn contested_ids(&self) -> impl Iterator<Item = api::WantedId<'_>> {
+        self.presence.contests.contested()
+    }
+
     /// Joins that wait for a verdict.
     pub fn contested(&self) -> usize {
         self.presence.contests.pending()

@@ -1,12 +1,13 @@
 //! `/admin/api/`: what operators see of the whole mesh, and what they change.
 //!
 //! docs/admin.md is the contract, and `openapi` describes it for programs. `who` says who is an operator and what a browser has
-//! to show, `login` gives a browser its cookie, `lists`, `pictures` and `events` show, `bans` and `acts` change, and `acts` has
+//! to show, `login` gives a browser its cookie, `lists`, `pictures`, `awaited` and `events` show, `bans` and `acts` change, and `acts` has
 //! each change noted, with who made it. All of it is answered by any hub. Ids of peers and names of networks are text of
 //! strangers: they come percent-encoded in paths, and are compared, never interpreted. Whoever adds a path adds its line to
 //! [`endpoints`], and its handler to the description.
 
 mod acts;
+mod awaited;
 mod bans;
 mod events;
 mod lists;
@@ -49,8 +50,8 @@ impl<B: Backend> Handlers<B> {
     const PEER: Handled<B> = &[(Method::DELETE, acts::remove)];
     const TOPOLOGY: Handled<B> = &[(Method::GET, pictures::topology)];
     const HISTORY: Handled<B> = &[(Method::GET, pictures::history)];
-    const WAITING: Handled<B> = &[(Method::GET, pictures::waiting)];
-    const CONTESTS: Handled<B> = &[(Method::GET, pictures::contests)];
+    const WAITING: Handled<B> = &[(Method::GET, awaited::waiting)];
+    const CONTESTS: Handled<B> = &[(Method::GET, awaited::contests)];
     const BANS: Handled<B> = &[(Method::GET, bans::list), (Method::POST, bans::place)];
     const BAN: Handled<B> = &[(Method::DELETE, bans::lift)];
     const EVENTS: Handled<B> = &[(Method::GET, events::listen)];

@@ -13,7 +13,7 @@ use warp::reply::Response;
 use super::super::endpoint::Call;
 use super::super::refusals::Closed;
 use super::super::{App, Backend, reply};
-use super::{acts, answer, bans, events, lists, login, pictures, who};
+use super::{acts, answer, awaited, bans, events, lists, login, pictures, who};
 
 /// How operators show that they are some.
 struct Shown;
@@ -36,7 +36,7 @@ impl Modify for Shown {
 #[openapi(
     paths(
         describe, lists::hubs, lists::networks, lists::peers, acts::remove_named, acts::remove, pictures::topology,
-        pictures::history, pictures::waiting, pictures::contests, bans::list, bans::place, bans::lift, events::listen,
+        pictures::history, awaited::waiting, awaited::contests, bans::list, bans::place, bans::lift, events::listen,
         login::session, login::login, login::logout,
     ),
     modifiers(&Shown),

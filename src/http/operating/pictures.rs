@@ -1,4 +1,4 @@
-//! The picture of the mesh, its last hour, and what waits in it.
+//! The mesh as a picture, and its last hour.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use super::super::refusals::{Badly, Closed};
 use super::super::{App, Backend};
 use super::{answer, ok, refused, who};
 use crate::log::timestamp;
-use crate::mesh::{LinkView, Tally};
+use crate::mesh::LinkView;
 use crate::watch::{Columns, Past};
 
 /// All hubs in reach, this one first.
-fn hubs<B: Backend>(app: &App<B>) -> Vec<HubId> {
+pub(super) fn hubs<B: Backend>(app: &App<B>) -> Vec<HubId> {
     let view = app.backend.view();
     let others = view.hubs.iter().map(|hub| hub.id);
     [view.hub_id].into_iter().chain(others).collect()
@@ -157,89 +157,4 @@ pub(super) fn history<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'st
             columns: Past::sum(past.values()),
         })
     })
-}
-
-/// How many signals wait at a hub.
-#[derive(Serialize, ToSchema)]
-struct WaitingAt {
-    hub: String,
-    waiting: u64,
-}
-
-/// Signals that wait for a target that nobody holds.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct Waiting {
-    timestamp: String,
-    hubs: Vec<WaitingAt>,
-    not_answered: Vec<String>,
-    total: u64,
-}
-
-/// How many joins are contested at a hub.
-#[derive(Serialize, ToSchema)]
-struct ContestsAt {
-    hub: String,
-    contests: u64,
-}
-
-/// Joins whose id is contested.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct Contests {
-    timestamp: String,
-    hubs: Vec<ContestsAt>,
-    not_answered: Vec<String>,
-    total: u64,
-}
-
-/// Signals that wait for a target that nobody holds.
-#[utoipa::path(
-    get, path = "/admin/api/waiting", tag = "mesh", security(("operator" = []), ("login" = [])),
-    responses((status = 200, description = "How many, by hub.", body = Waiting), Closed)
-)]
-pub(super) fn waiting<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
-    answer(async move {
-        who::looks(&app, &call)?;
-        let hubs = hubs(&app);
-        let tallies = app.backend.tallies(ANSWERS_WITHIN).await;
-        let rows = tallies.iter().map(|(hub, tally)| WaitingAt {
-            hub: hub.to_string(),
-            waiting: tally.waiting,
-        });
-        ok(&Waiting {
-            timestamp: timestamp(),
-            hubs: rows.collect(),
-            not_answered: silent(&hubs, &tallies),
-            total: sum(&tallies, |tally| tally.waiting),
-        })
-    })
-}
-
-/// Joins whose id is contested now.
-#[utoipa::path(
-    get, path = "/admin/api/contests", tag = "mesh", security(("operator" = []), ("login" = [])),
-    responses((status = 200, description = "How many, by hub.", body = Contests), Closed)
-)]
-pub(super) fn contests<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
-    answer(async move {
-        who::looks(&app, &call)?;
-        let hubs = hubs(&app);
-        let tallies = app.backend.tallies(ANSWERS_WITHIN).await;
-        let rows = tallies.iter().map(|(hub, tally)| ContestsAt {
-            hub: hub.to_string(),
-            contests: tally.contests,
-        });
-        ok(&Contests {
-            timestamp: timestamp(),
-            hubs: rows.collect(),
-            not_answered: silent(&hubs, &tallies),
-            total: sum(&tallies, |tally| tally.contests),
-        })
-    })
-}
-
-/// What all hubs that answered say together; whatever one says, there is an answer.
-fn sum(tallies: &BTreeMap<HubId, Tally>, of: fn(&Tally) -> u64) -> u64 {
-    tallies.values().map(of).fold(0, u64::saturating_add)
 }

@@ -7,10 +7,11 @@
 //! Invariants: a join waits once; the indices name exactly those that wait.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 
-use super::super::api::{Join, JoinRefusal};
+use super::super::api::{Join, JoinRefusal, WantedId};
 use super::super::exchange::Found;
 use super::super::ids::{ClaimNo, Moment, NetworkKey, PeerId};
 use crate::reach::AddressGroup;
@@ -161,6 +162,23 @@ impl PendingJoins {
     /// The next deadline.
     pub(super) fn poll_timeout(&self) -> Option<Moment> {
         self.all.values().next().map(|pending| pending.deadline)
+    }
+
+    /// The contested ids, each with its number of joins and when the first one began to wait. `patience` is how long each
+    /// join waits.
+    pub(super) fn ids(&self, patience: Duration) -> impl Iterator<Item = WantedId<'_>> {
+        self.by_id
+            .iter()
+            .filter_map(move |((network, peer), rivals)| {
+                let first = self.all.get(rivals.first()?)?;
+                let since = Moment(0) + (first.deadline - (Moment(0) + patience));
+                Some(WantedId {
+                    network,
+                    peer,
+                    count: rivals.len(),
+                    since,
+                })
+            })
     }
 
     /// The number of waiting joins.

@@ -377,3 +377,21 @@ fn a_hub_that_contests_one_claim_without_end_is_told_that_its_holder_lives() {
     }
     assert_eq!(answered, 1_000 - probes::MAX_ASKERS_OF_HUB);
 }
+
+#[test]
+fn who_contests_what_is_told_with_how_many_and_since_when() {
+    let mut hub = Hub::new(HERE);
+    hub.join(1, "ada");
+    let told = |hub: &Hub| {
+        let all = hub.contests.contested();
+        all.map(|one| (one.network.clone(), one.peer.clone(), one.count, one.since))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told(&hub), [], "nobody else wants it");
+    let asked = hub.join(2, "eve");
+    hub.now = LATER;
+    hub.join(3, "mallory");
+    assert_eq!(told(&hub), [(network(), peer(), 2, NOW)]);
+    hub.show(&asked, true);
+    assert_eq!(hub.contests.pending(), told(&hub).len());
+}

@@ -290,7 +290,9 @@ impl Exchange {
             None
         };
         let deadline = first.unwrap_or(now + wait);
-        let entered = self.waiting_room.enter(pending, deadline, &self.config);
+        let entered = self
+            .waiting_room
+            .enter(pending, now, deadline, &self.config);
         for evicted in entered.evicted {
             self.fail_for_want_of_space(evicted, together);
         }

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::api::WantedId;
 use crate::ids::{ClaimNo, Moment, NetworkKey, PeerId};
 
 use super::PendingSignal;
@@ -15,6 +16,7 @@ use super::config::{ExchangeConfig, SIGNAL_COST};
 #[derive(Debug)]
 struct WaitingSignal {
     pending: PendingSignal,
+    since: Moment,
     deadline: Moment,
 }
 
@@ -60,10 +62,26 @@ impl WaitingRoom {
         self.held.len()
     }
 
+    /// The targets that signals wait for, in order.
+    pub(super) fn targets(&self) -> impl Iterator<Item = WantedId<'_>> {
+        self.by_target
+            .iter()
+            .filter_map(|((network, peer), backlog)| {
+                let mut held = backlog.orders.iter().filter_map(|o| self.held.get(o));
+                Some(WantedId {
+                    network,
+                    peer,
+                    count: backlog.orders.len(),
+                    since: held.next()?.since,
+                })
+            })
+    }
+
     /// Lets the signal wait until `deadline`, unless a bound forbids it.
     pub(super) fn enter(
         &mut self,
         pending: PendingSignal,
+        now: Moment,
         deadline: Moment,
         config: &ExchangeConfig,
     ) -> EnterOutcome {
@@ -85,7 +103,15 @@ impl WaitingRoom {
         for_target.add(order, cost);
         let of_source = self.by_source.entry(pending.source.claim).or_default();
         of_source.add(order, cost);
-        self.held.insert(order, WaitingSignal { pending, deadline });
+        let since = now;
+        self.held.insert(
+            order,
+            WaitingSignal {
+                pending,
+                since,
+                deadline,
+            },
+        );
         entered
     }
 
@@ -255,7 +281,9 @@ impl WaitingRoom {
 
     /// Removes one signal.
     pub(super) fn remove(&mut self, order: u64) -> Option<PendingSignal> {
-        let WaitingSignal { pending, deadline } = self.held.remove(&order)?;
+        let WaitingSignal {
+            pending, deadline, ..
+        } = self.held.remove(&order)?;
         let cost = cost(&pending);
         self.bytes -= cost;
         self.deadlines.remove(&(deadline, order));

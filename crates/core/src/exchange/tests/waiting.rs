@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::rules::{two, two_with};
-use super::world::{MS, hub, network, peer};
+use super::world::{MS, World, hub, network, peer};
 use crate::api::SignalFailure::{NoSuchPeer, Overload};
 use crate::api::{Signal, Source};
 use crate::exchange::{ExchangeConfig, Sent};
@@ -55,6 +55,36 @@ fn each_signal_waits_for_its_own_time_and_then_fails() {
     world.run(MS * 1000);
     assert_eq!(world.failures().len(), 3);
     world.check_accounts();
+}
+
+#[test]
+fn who_is_waited_for_is_told_with_how_many_wait_and_since_when() {
+    let mut world = two();
+    world.vanish(5);
+    world.vanish(6);
+    let began = world.now;
+    world.send(0, 6, 0).expect("space");
+    world.run(MS * 1000);
+    world.send(0, 5, 1).expect("space");
+    world.send(2, 6, 2).expect("space");
+    let told = |world: &World| {
+        let all = world.hubs[0].awaited();
+        let mut all: Vec<_> = all
+            .map(|one| (one.peer.clone(), one.count, one.since - began))
+            .collect();
+        all.sort();
+        all
+    };
+    let mut want = vec![(peer(5), 1, MS * 1000), (peer(6), 2, Duration::ZERO)];
+    want.sort();
+    assert_eq!(told(&world), want);
+    // The later of the two still waits.
+    world.run(MS * 4500);
+    want = vec![(peer(5), 1, MS * 1000), (peer(6), 1, MS * 1000)];
+    want.sort();
+    assert_eq!(told(&world), want);
+    world.run(MS * 1000);
+    assert_eq!(told(&world), []);
 }
 
 /// Signals wait together, for so long.
