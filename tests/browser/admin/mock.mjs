@@ -206,11 +206,14 @@ export class MockHub {
 
   'GET waiting'() {
     const hubs = this.hubs.map(({ id }, number) => ({ hub: id, waiting: number % 9 }));
-    return { hubs, notAnswered: [], total: hubs.reduce((sum, { waiting }) => sum + waiting, 0) };
+    const waiting = hubs
+      .filter(({ waiting }) => waiting > 0)
+      .map(({ hub, waiting }) => ({ dialect: 'pigeon', network: 'global', id: `nobody at ${hub.slice(0, 8)}`, hub, sinceMs: Date.now() - 2_000, count: waiting }));
+    return { hubs, waiting: waiting.slice(0, 50), notAnswered: [], next: null, ids: waiting.length, total: hubs.reduce((sum, { waiting }) => sum + waiting, 0) };
   }
 
   'GET contests'() {
-    return { hubs: this.hubs.map(({ id }) => ({ hub: id, contests: 0 })), notAnswered: [], total: 0 };
+    return { hubs: this.hubs.map(({ id }) => ({ hub: id, contests: 0 })), contests: [], notAnswered: [], next: null, ids: 0, total: 0 };
   }
 
   'GET bans'() {

@@ -92,16 +92,30 @@ export interface History {
   refusals: Record<string, number[]>;
 }
 
-export interface Waiting {
-  hubs: { hub: string; waiting: number }[];
-  notAnswered: string[];
-  total: number;
+/** An id that signals or joins wait for at a hub. */
+export interface AwaitedRow {
+  dialect: string;
+  network: string;
+  id: string;
+  hub: string;
+  sinceMs: number;
+  count: number;
 }
 
-export interface Contests {
-  hubs: { hub: string; contests: number }[];
+/** The total is of signals or joins; `ids` counts the rows of all pages. */
+interface Awaited extends Page {
   notAnswered: string[];
-  total: number;
+  ids: number;
+}
+
+export interface Waiting extends Awaited {
+  hubs: { hub: string; waiting: number }[];
+  waiting: AwaitedRow[];
+}
+
+export interface Contests extends Awaited {
+  hubs: { hub: string; contests: number }[];
+  contests: AwaitedRow[];
 }
 
 export const BAN_KINDS = ['id', 'subject', 'address', 'block'] as const;

@@ -1,13 +1,13 @@
 // Networks and rooms of all dialects, searched and page by page, and the peers of one of them.
 import { useEffect, useState } from 'preact/hooks';
 
-import { clock, count, plain, short } from '../words';
+import { clock, plain, short } from '../words';
 import { query, type NetworkRow, type Networks, type PeerRow, type Peers } from './api';
+import { PAGE, Pager, usePages } from './pages';
 import { usePolled } from './polled';
 import type { Wish } from './steering';
 
 const DIALECTS = ['pigeon', 'peerjs', 'rooms', 'coordinator', 'yjs'];
-const PAGE = 50;
 const PACE = { everyMs: 5_000, on: ['members'] } as const;
 /** From the last key to the question. */
 const TYPED_MS = 250;
@@ -19,37 +19,6 @@ function useSettled(text: string): string {
     return () => clearTimeout(timer);
   }, [text]);
   return settled;
-}
-
-/** Pages that are known by where each begins: what is before this one can be shown again. */
-function usePages(of: string) {
-  const [pages, setPages] = useState<{ of: string; starts: (string | null)[] }>({ of, starts: [null] });
-  const starts = pages.of === of ? pages.starts : [null];
-  return {
-    after: starts.at(-1) ?? null,
-    at: starts.length - 1,
-    on: (next: string) => setPages({ of, starts: [...starts, next] }),
-    back: () => setPages({ of, starts: starts.slice(0, -1) }),
-  };
-}
-
-type Pages = ReturnType<typeof usePages>;
-
-function Pager({ pages, next, total, what }: { pages: Pages; next: string | null; total: number; what: string }) {
-  const first = pages.at * PAGE + 1;
-  return (
-    <div class="pager">
-      <span class="soft" role="status">
-        {total ? `${first.toLocaleString('en')} to ${Math.min(total, first + PAGE - 1).toLocaleString('en')} of ${count(total, what)}` : `No ${what}s`}
-      </span>
-      <button type="button" class="quiet" disabled={pages.at === 0} onClick={pages.back} aria-label={`Back: ${what}s`}>
-        Back
-      </button>
-      <button type="button" class="quiet" disabled={next === null} onClick={() => next !== null && pages.on(next)} aria-label={`Next: ${what}s`}>
-        Next
-      </button>
-    </div>
-  );
 }
 
 interface Props {

@@ -1,88 +1,126 @@
 // What waits: signals whose target nobody holds yet, and ids that two want.
-import { short } from '../words';
-import type { Contests, Waiting } from './api';
+import { clock, count, plain, short } from '../words';
+import { query, type AwaitedRow, type Contests, type Waiting } from './api';
+import { PAGE, Pager, usePages } from './pages';
 import { usePolled } from './polled';
 
 const PACE = { everyMs: 2_000 } as const;
 
-interface Row {
-  hub: string;
-  number: number;
-}
-
 export function PendingView() {
-  const waiting = usePolled<Waiting>('waiting', PACE);
-  const contests = usePolled<Contests>('contests', PACE);
   return (
     <div class="pair">
-      <Counted
-        id="waiting"
-        title="Waiting signals"
-        note="Sent to an id that nobody holds: each waits five seconds for it to appear anywhere, then its sender is told."
-        total={waiting.data?.total}
-        rows={waiting.data?.hubs.map(({ hub, waiting: number }) => ({ hub, number }))}
-        silent={waiting.data?.notAnswered}
-        trouble={waiting.trouble}
-      />
-      <Counted
-        id="contests"
-        title="Contests"
-        note="Ids that somebody wants and another holds: the holder is asked for a sign of life, and has two seconds."
-        total={contests.data?.total}
-        rows={contests.data?.hubs.map(({ hub, contests: number }) => ({ hub, number }))}
-        silent={contests.data?.notAnswered}
-        trouble={contests.trouble}
-      />
+      <WaitingView />
+      <ContestsView />
     </div>
   );
 }
 
-interface CountedProps {
+function WaitingView() {
+  const pages = usePages('');
+  const { data, trouble } = usePolled<Waiting>(query('waiting', { limit: PAGE, after: pages.after }), PACE);
+  return (
+    <Pending
+      id="waiting"
+      title="Waiting signals"
+      note="Sent to an id that nobody holds: each waits five seconds for it to appear anywhere, then its sender is told."
+      what="signal"
+      hubs={data?.hubs.map(({ hub, waiting: number }) => ({ hub, number }))}
+      rows={data?.waiting}
+      data={data}
+      pages={pages}
+      trouble={trouble}
+    />
+  );
+}
+
+function ContestsView() {
+  const pages = usePages('');
+  const { data, trouble } = usePolled<Contests>(query('contests', { limit: PAGE, after: pages.after }), PACE);
+  return (
+    <Pending
+      id="contests"
+      title="Contests"
+      note="Ids that somebody wants and another holds: the holder is asked for a sign of life, and has two seconds."
+      what="join"
+      hubs={data?.hubs.map(({ hub, contests: number }) => ({ hub, number }))}
+      rows={data?.contests}
+      data={data}
+      pages={pages}
+      trouble={trouble}
+    />
+  );
+}
+
+interface PendingProps {
   id: string;
   title: string;
   note: string;
-  total: number | undefined;
-  rows: Row[] | undefined;
-  silent: string[] | undefined;
+  /** What waits. */
+  what: string;
+  hubs: { hub: string; number: number }[] | undefined;
+  rows: AwaitedRow[] | undefined;
+  data: Pick<Waiting, 'total' | 'ids' | 'next' | 'notAnswered'> | null;
+  pages: ReturnType<typeof usePages>;
   trouble: string | null;
 }
 
-function Counted({ id, title, note, total, rows, silent, trouble }: CountedProps) {
+function Pending({ id, title, note, what, hubs, rows, data, pages, trouble }: PendingProps) {
+  const busy = hubs?.filter(({ number }) => number > 0) ?? [];
   return (
     <section class="card" aria-labelledby={`${id}-title`}>
       <h2 id={`${id}-title`}>{title}</h2>
       <p class="soft">{note}</p>
       {trouble && <p class="trouble">{trouble}</p>}
-      {total !== undefined && (
+      {data && (
         <p class="total" role="status">
-          {total.toLocaleString('en')} <small>now</small>
+          {data.total.toLocaleString('en')} <small>now</small>
         </p>
       )}
-      {rows && rows.length > 0 && (
-        <div class="scroll tall" tabIndex={0} role="region" aria-label={`${title} by hub`}>
-          <table id={id}>
-            <thead>
-              <tr>
-                <th scope="col">Hub</th>
-                <th scope="col" class="number">
-                  {title}
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {rows.map(({ hub, number }) => (
-                <tr key={hub}>
-                  <th scope="row">
-                    <code>{short(hub)}</code>
-                  </th>
-                  <td class="number">{number.toLocaleString('en')}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+      {busy.length > 0 && <p class="soft">By hub: {busy.map(({ hub, number }) => `${short(hub)} ${number.toLocaleString('en')}`).join(', ')}.</p>}
+      {data && rows && (
+        <>
+          {rows.length > 0 && <AwaitedTable id={id} title={title} what={what} rows={rows} />}
+          <Pager pages={pages} next={data.next} total={data.ids} what="id" />
+        </>
       )}
-      {silent && silent.length > 0 && <p class="soft">Without a word from {silent.map(short).join(', ')}.</p>}
+      {data && data.notAnswered.length > 0 && <p class="soft">Without a word from {data.notAnswered.map(short).join(', ')}.</p>}
     </section>
+  );
+}
+
+function AwaitedTable({ id, title, what, rows }: Pick<PendingProps, 'id' | 'title' | 'what'> & { rows: AwaitedRow[] }) {
+  return (
+    <div class="scroll tall" tabIndex={0} role="region" aria-label={`${title} by id`}>
+      <table id={id}>
+        <thead>
+          <tr>
+            {['Id', 'Network', 'Dialect', 'Hub', 'Since'].map((name) => (
+              <th key={name} scope="col">
+                {name}
+              </th>
+            ))}
+            <th scope="col" class="number">
+              Waiting
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((row) => (
+            <tr key={`${row.dialect} ${row.network} ${row.id} ${row.hub}`}>
+              <th scope="row" class="id">
+                {plain(row.id)}
+              </th>
+              <td class="id">{plain(row.network)}</td>
+              <td>{row.dialect}</td>
+              <td>
+                <code>{short(row.hub)}</code>
+              </td>
+              <td>{clock(row.sinceMs)}</td>
+              <td class="number">{count(row.count, what)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
   );
 }

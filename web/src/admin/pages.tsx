@@ -1,0 +1,38 @@
+// Lists that come page by page.
+import { useState } from 'preact/hooks';
+
+import { count } from '../words';
+
+/** Rows of a page. */
+export const PAGE = 50;
+
+/** Pages that are known by where each begins: what is before this one can be shown again. */
+export function usePages(of: string) {
+  const [pages, setPages] = useState<{ of: string; starts: (string | null)[] }>({ of, starts: [null] });
+  const starts = pages.of === of ? pages.starts : [null];
+  return {
+    after: starts.at(-1) ?? null,
+    at: starts.length - 1,
+    on: (next: string) => setPages({ of, starts: [...starts, next] }),
+    back: () => setPages({ of, starts: starts.slice(0, -1) }),
+  };
+}
+
+type Pages = ReturnType<typeof usePages>;
+
+export function Pager({ pages, next, total, what }: { pages: Pages; next: string | null; total: number; what: string }) {
+  const first = pages.at * PAGE + 1;
+  return (
+    <div class="pager">
+      <span class="soft" role="status">
+        {total ? `${first.toLocaleString('en')} to ${Math.min(total, first + PAGE - 1).toLocaleString('en')} of ${count(total, what)}` : `No ${what}s`}
+      </span>
+      <button type="button" class="quiet" disabled={pages.at === 0} onClick={pages.back} aria-label={`Back: ${what}s`}>
+        Back
+      </button>
+      <button type="button" class="quiet" disabled={next === null} onClick={() => next !== null && pages.on(next)} aria-label={`Next: ${what}s`}>
+        Next
+      </button>
+    </div>
+  );
+}
