@@ -185,7 +185,7 @@ pub(super) async fn all_hubs<B: Backend>(app: &App<B>) -> Vec<(HubId, HubRow<Con
 /// A page of the hubs in reach.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Hubs {
+pub(super) struct HubPage {
     timestamp: String,
     hubs: Vec<HubRow<ConditionRow>>,
     /// The ids of those of all that are asked for, on this page or not, that did not answer in time.
@@ -195,7 +195,7 @@ pub(super) struct Hubs {
     total: usize,
 }
 
-pub(super) async fn hubs<B: Backend>(app: &App<B>, query: &str) -> Result<Hubs, BadQuery> {
+pub(super) async fn hubs<B: Backend>(app: &App<B>, query: &str) -> Result<HubPage, BadQuery> {
     let query = Query::read(query, &["hub", "region"])?;
     let rows = all_hubs(app).await.into_iter();
     let wanted = |row: &HubRow<ConditionRow>| {
@@ -216,7 +216,7 @@ pub(super) async fn hubs<B: Backend>(app: &App<B>, query: &str) -> Result<Hubs, 
         all.push((row.id.clone(), row));
     }
     let page = query.paging.page_by_name(all);
-    Ok(Hubs {
+    Ok(HubPage {
         timestamp: timestamp(),
         hubs: page.entries,
         not_answered: silent,
@@ -238,7 +238,7 @@ pub(super) struct NetworkRow {
 
 /// A page of the networks of the mesh.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Networks {
+pub(super) struct NetworkPage {
     timestamp: String,
     networks: Vec<NetworkRow>,
     /// What `after` of the next page has to be; null at the end.
@@ -250,7 +250,7 @@ fn label(network: &NetworkKey) -> &'static str {
     network.dialect().map_or("unknown", Dialect::label)
 }
 
-pub(super) fn networks<B: Backend>(app: &App<B>, query: &str) -> Result<Networks, BadQuery> {
+pub(super) fn networks<B: Backend>(app: &App<B>, query: &str) -> Result<NetworkPage, BadQuery> {
     let query = Query::read(query, &["dialect", "network"])?;
     let dialect = query.dialect()?;
     let after = match query.paging.after().map(|after| after.split_once('/')) {
@@ -277,7 +277,7 @@ pub(super) fn networks<B: Backend>(app: &App<B>, query: &str) -> Result<Networks
     });
     let page = query.paging.page(all.collect(), after);
     let next = page.next.map(|(dialect, name)| format!("{dialect}/{name}"));
-    Ok(Networks {
+    Ok(NetworkPage {
         timestamp: timestamp(),
         networks: page.entries,
         next,
@@ -303,7 +303,7 @@ pub(super) struct PeerRow {
 /// A page of the peers of one network.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Peers {
+pub(super) struct PeerPage {
     timestamp: String,
     dialect: &'static str,
     network: String,
@@ -319,7 +319,7 @@ pub(super) async fn peers<B: Backend>(
     app: &App<B>,
     door: Door,
     query: &str,
-) -> Result<Peers, BadQuery> {
+) -> Result<PeerPage, BadQuery> {
     let query = Query::read(query, &["dialect", "network", "hub", "details"])?;
     let dialect = query.dialect()?.unwrap_or(Dialect::Pigeon);
     let name = query.filter("network").ok_or(BadQuery::NoNetwork)?;
@@ -352,7 +352,7 @@ pub(super) async fn peers<B: Backend>(
             subject: party.and_then(|party| party.subject.as_deref().map(str::to_owned)),
         }
     });
-    Ok(Peers {
+    Ok(PeerPage {
         timestamp: timestamp(),
         dialect: dialect.label(),
         network: name.to_owned(),

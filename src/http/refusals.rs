@@ -89,7 +89,7 @@ pub(super) enum Closed {
 /// Answers to a body that is not read.
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "these are for the description alone")]
-pub(super) enum Unread {
+pub(super) enum NotRead {
     /// The body does not say how long it is.
     #[response(status = 411)]
     Length(ErrorBody<'static>),

@@ -13,7 +13,7 @@ use warp::reply::Response;
 
 use super::super::admin_api::ANSWERS_WITHIN;
 use super::super::endpoint::Call;
-use super::super::refusals::{Badly, Closed, Unread};
+use super::super::refusals::{Badly, Closed, NotRead};
 use super::super::reply::{Answered, ErrorBody};
 use super::super::{App, Backend};
 use super::who::{self, Deed, Operator};
@@ -114,7 +114,7 @@ struct Removed {
     responses(
         (status = 200, description = "It is gone.", body = Removed),
         (status = 504, description = "Its hub does not answer.", body = ErrorBody<'static>),
-        Badly, Closed, Unread
+        Badly, Closed, NotRead
     )
 )]
 pub(super) fn remove<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
@@ -132,7 +132,7 @@ pub(super) fn remove<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'sta
     responses(
         (status = 200, description = "It is gone.", body = Removed),
         (status = 504, description = "Its hub does not answer.", body = ErrorBody<'static>),
-        Badly, Closed, Unread
+        Badly, Closed, NotRead
     )
 )]
 pub(super) fn remove_named<B: Backend>(

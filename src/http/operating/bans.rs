@@ -12,7 +12,7 @@ use warp::reply::Response;
 
 use super::super::endpoint::Call;
 use super::super::paging::{Paging, Query};
-use super::super::refusals::{Badly, Closed, Unread};
+use super::super::refusals::{Badly, Closed, NotRead};
 use super::super::reply::ErrorBody;
 use super::super::{App, Backend, reply};
 use super::acts::{self, decoded};
@@ -78,7 +78,7 @@ impl BanRow {
 
 /// A page of the bans that count.
 #[derive(Serialize, ToSchema)]
-struct Bans {
+struct BanPage {
     timestamp: String,
     bans: Vec<BanRow>,
     /// What `after` of the next page has to be; null at the end.
@@ -91,7 +91,7 @@ struct Bans {
 /// The bans that count.
 #[utoipa::path(
     get, path = "/admin/api/bans", tag = "bans", params(Paging), security(("operator" = []), ("login" = [])),
-    responses((status = 200, description = "A page of them, in the order in which they were placed.", body = Bans), Badly, Closed)
+    responses((status = 200, description = "A page of them, in the order in which they were placed.", body = BanPage), Badly, Closed)
 )]
 pub(super) fn list<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
@@ -102,7 +102,7 @@ pub(super) fn list<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
         let key = |ban: &Banned| format!("{:016x}{}", ban.placed_ms, hex::encode(ban.id.0));
         let rows = all.iter().map(|ban| (key(ban), BanRow::new(ban)));
         let page = query.paging.page_by_name(rows.collect());
-        ok(&Bans {
+        ok(&BanPage {
             timestamp: timestamp(),
             bans: page.entries,
             next: page.next,
@@ -165,13 +165,13 @@ struct Placed {
     closed: usize,
 }
 
-/// Bans somebody.
+/// BanPage somebody.
 #[utoipa::path(
     post, path = "/admin/api/bans", tag = "bans", request_body = Wanted, security(("operator" = []), ("login" = [])),
     responses(
         (status = 201, description = "The ban counts.", body = Placed),
         (status = 409, description = "As many bans count as may.", body = ErrorBody<'static>),
-        Badly, Closed, Unread
+        Badly, Closed, NotRead
     )
 )]
 pub(super) fn place<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
@@ -207,7 +207,7 @@ struct Lifted {
 #[utoipa::path(
     delete, path = "/admin/api/bans/{ban}", tag = "bans", security(("operator" = []), ("login" = [])),
     params(("ban" = String, Path, description = "Its number.")),
-    responses((status = 200, description = "It counts no more.", body = Lifted), Closed, Unread)
+    responses((status = 200, description = "It counts no more.", body = Lifted), Closed, NotRead)
 )]
 pub(super) fn lift<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {

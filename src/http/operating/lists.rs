@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use url::form_urlencoded;
 use warp::reply::Response;
 
-use super::super::admin_api::{self, Hubs, Networks, Peers};
+use super::super::admin_api::{self, HubPage, NetworkPage, PeerPage};
 use super::super::endpoint::Call;
 use super::super::paging::Paging;
 use super::super::refusals::{Badly, Closed};
@@ -21,7 +21,7 @@ use super::{answer, ok, who};
         ("hub" = Option<String>, Query, description = "The beginning of an id."),
         ("region" = Option<String>, Query, description = "A region."),
     ),
-    responses((status = 200, description = "A page of them, by their ids.", body = Hubs), Badly, Closed)
+    responses((status = 200, description = "A page of them, by their ids.", body = HubPage), Badly, Closed)
 )]
 pub(super) fn hubs<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
@@ -38,7 +38,7 @@ pub(super) fn hubs<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
         ("dialect" = Option<String>, Query, description = "That of its clients."),
         ("network" = Option<String>, Query, description = "A part of its name."),
     ),
-    responses((status = 200, description = "A page of them, by their dialects and names.", body = Networks), Badly, Closed)
+    responses((status = 200, description = "A page of them, by their dialects and names.", body = NetworkPage), Badly, Closed)
 )]
 pub(super) fn networks<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
@@ -58,7 +58,7 @@ pub(super) fn networks<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'s
         ("hub" = Option<String>, Query, description = "The beginning of the id of the hub that they are at."),
         ("details" = Option<String>, Query, description = "Anything: their addresses and subjects are shown."),
     ),
-    responses((status = 200, description = "A page of them, by their ids.", body = Peers), Badly, Closed)
+    responses((status = 200, description = "A page of them, by their ids.", body = PeerPage), Badly, Closed)
 )]
 pub(super) fn peers<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {

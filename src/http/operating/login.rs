@@ -19,7 +19,7 @@ use warp::reply::Response;
 
 use super::super::admin::{Door, NoOperator};
 use super::super::endpoint::Call;
-use super::super::refusals::{Badly, Closed, Unread};
+use super::super::refusals::{Badly, Closed, NotRead};
 use super::super::reply::{Answered, ErrorBody};
 use super::super::{App, Backend, Head, admin, admit, reply};
 use super::acts;
@@ -140,7 +140,7 @@ fn cookie<B: Backend>(app: &App<B>, head: &Head, value: &str, seconds: u64) -> O
 /// A login.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = Login)]
-struct Shown {
+struct LoginBody {
     /// `ADMIN_TOKEN`.
     token: String,
 }
@@ -154,7 +154,7 @@ struct LoggedIn {
 
 /// What whoever asks may do.
 #[derive(Serialize, ToSchema)]
-struct Session {
+struct SessionBody {
     /// `full`, `read` or `none`.
     access: &'static str,
     /// How that was shown: `bearer`, `cookie`, `listener` or `loopback`.
@@ -167,11 +167,11 @@ struct Session {
 
 /// Gives a browser its cookie for the token.
 #[utoipa::path(
-    post, path = "/admin/api/login", tag = "session", request_body = Shown,
+    post, path = "/admin/api/login", tag = "session", request_body = LoginBody,
     responses(
         (status = 200, description = "`Set-Cookie` has the login, for twelve hours.", body = LoggedIn),
         (status = 415, description = "The body is no JSON.", body = ErrorBody<'static>),
-        Badly, Closed, Unread
+        Badly, Closed, NotRead
     )
 )]
 pub(super) fn login<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
@@ -200,7 +200,7 @@ fn let_in<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, Answered> {
         let why = "too many logins from your address within a minute";
         return Err(Box::new(reply::too_many(why, wait.as_secs() + 1)));
     }
-    let Ok(Shown { token }) = serde_json::from_slice(&call.body) else {
+    let Ok(LoginBody { token }) = serde_json::from_slice(&call.body) else {
         return bad(&"a login is {\"token\": \"…\"}");
     };
     if gate.check([token.as_str()]).is_err() {
@@ -226,7 +226,7 @@ fn let_in<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, Answered> {
 /// Takes a browser's cookie back.
 #[utoipa::path(
     post, path = "/admin/api/logout", tag = "session", security(("operator" = []), ("login" = [])),
-    responses((status = 204, description = "It counts no more at this hub."), Closed, Unread)
+    responses((status = 204, description = "It counts no more at this hub."), Closed, NotRead)
 )]
 pub(super) fn logout<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
@@ -246,7 +246,7 @@ pub(super) fn logout<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'sta
 #[utoipa::path(
     get, path = "/admin/api/session", tag = "session", security((), ("operator" = []), ("login" = [])),
     responses(
-        (status = 200, description = "That, to anybody.", body = Session),
+        (status = 200, description = "That, to anybody.", body = SessionBody),
         (status = 404, description = "Operators have a listener of their own.", body = ErrorBody<'static>),
         (status = 429, description = "Too many wrong tokens came from one address.", body = ErrorBody<'static>),
     )
@@ -271,7 +271,7 @@ pub(super) fn session<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'st
             Some(_) => "full",
             None => "none",
         };
-        ok(&Session {
+        ok(&SessionBody {
             access,
             with: operator.map(|operator| operator.with.label()),
             login: operators.gate().is_some(),

@@ -16,9 +16,9 @@ use super::super::{App, Backend, reply};
 use super::{acts, answer, awaited, bans, events, lists, login, pictures, who};
 
 /// How operators show that they are some.
-struct Shown;
+struct OperatorSchemes;
 
-impl Modify for Shown {
+impl Modify for OperatorSchemes {
     fn modify(&self, document: &mut Document) {
         let components = document.components.get_or_insert_default();
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
@@ -39,7 +39,7 @@ impl Modify for Shown {
         pictures::history, awaited::waiting, awaited::contests, bans::list, bans::place, bans::lift, events::listen,
         login::session, login::login, login::logout,
     ),
-    modifiers(&Shown),
+    modifiers(&OperatorSchemes),
     info(
         title = "hubmesh, for operators",
         description = "What operators see of a mesh of signaling hubs, and what they do to it, at any hub. Without \

@@ -60,7 +60,7 @@ struct LinkRow {
 /// Hubs and links.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Topology {
+struct TopologyBody {
     timestamp: String,
     /// The hub that answers.
     hub: String,
@@ -83,7 +83,7 @@ impl LinkRow {
 /// Hubs and links, all at once.
 #[utoipa::path(
     get, path = "/admin/api/topology", tag = "mesh", security(("operator" = []), ("login" = [])),
-    responses((status = 200, description = "The picture.", body = Topology), Closed)
+    responses((status = 200, description = "The picture.", body = TopologyBody), Closed)
 )]
 pub(super) fn topology<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
@@ -108,7 +108,7 @@ pub(super) fn topology<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'s
         let links = app.backend.links().await.into_iter();
         // A hub may have come or gone while the others were asked.
         let links = links.filter(|link| shown.contains(&link.a) && shown.contains(&link.b));
-        ok(&Topology {
+        ok(&TopologyBody {
             timestamp: timestamp(),
             hub: app.backend.view().hub_id.to_string(),
             hubs: hubs.collect(),
