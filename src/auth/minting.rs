@@ -23,7 +23,7 @@ pub const MOST_SECONDS: u64 = 30 * 24 * 3_600;
 /// The longest `sub`, in bytes.
 const MOST_SUBJECT_BYTES: usize = 256;
 
-/// What a token is asked to be. What is left out is as wide as what the asker holds.
+/// What a request for a token says. A field that is left out is as wide as in the asker's token.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TokenRequest {
@@ -41,7 +41,8 @@ pub struct TokenRequest {
     pub dialect: Option<OneOrMany>,
     /// All that its holder may do beside joining and signalling: `publish`, `discover`, `create`.
     pub rights: Option<Vec<String>>,
-    /// Who its holder is, up to 256 bytes: who connects with a token of the same `sub` takes over an id that the other has.
+    /// Who its holder is, up to 256 bytes. A client with a token of the same `sub` can take over the id of another such
+    /// client.
     #[schema(max_length = 256)]
     pub sub: Option<String>,
     /// Seconds until it expires, 1 to 2592000; unset: an hour, or what is left of the asker's own token.

@@ -1,9 +1,10 @@
 //! The hubs, networks and peers of the mesh as operators see them, page by page.
 //!
-//! For operators alone (`operating` asks who it is), for it names networks of every dialect, and who knows a room's name may enter it. Networks and peers are as this hub knows them, which is all of the mesh. How a hub is, it
-//! says itself: all within reach are asked, at most once a second, and who does not answer within [`ANSWERS_WITHIN`] is
-//! named. A list is sorted, and a page begins behind `after`, so that none is left out or shown twice while others come and
-//! go.
+//! For operators alone (see `operating`): it names networks of every dialect, and a client that knows the name of a
+//! room may enter it. Networks and peers are listed as this hub knows them, which is all of the mesh. Each hub reports
+//! its own state: all hubs in reach are asked, at most once a second, and hubs that do not answer within
+//! [`ANSWERS_WITHIN`] are named. A list is sorted, and a page begins after `after`, so that no entry is left out or
+//! shown twice while others come and go.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -34,7 +35,7 @@ pub(super) type Asked = tokio::sync::Mutex<Option<(Instant, Arc<Vec<HubReport>>)
 
 // ---- Hubs -----------------------------------------------------------------------------------------------
 
-/// A hub, as it is seen from here, and in its own words.
+/// A hub, as this hub sees it, and as it reports itself.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct HubRow<C> {
@@ -166,9 +167,9 @@ pub(super) async fn conditions<B: Backend>(app: &App<B>) -> Arc<Vec<HubReport>> 
     answers
 }
 
-/// All hubs in reach, and how those are that answer.
+/// All hubs in reach, and the reports of those that answer.
 pub(super) async fn all_hubs<B: Backend>(app: &App<B>) -> Vec<(HubId, HubRow<ConditionRow>)> {
-    // Before they are asked, so that whoever is lost meanwhile is named.
+    // Taken before they are asked, so that a hub that is lost meanwhile is named.
     let mut view = app.backend.view();
     let answers = conditions(app).await;
     let answers: BTreeMap<HubId, &HubReport> = answers.iter().map(|one| (one.hub, one)).collect();
@@ -285,7 +286,7 @@ pub(super) fn networks<B: Backend>(app: &App<B>, query: &str) -> Result<NetworkP
     })
 }
 
-/// A peer, and whose it is where that was asked for and its hub answered.
+/// A peer, and its party if that was asked for and its hub answered.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Peer)]

@@ -44,7 +44,7 @@ impl<B: Backend> Handlers<B> {
     const LEAVE: &'static [(Method, Handler<B>)] = &[(Method::POST, rooms::leave)];
 }
 
-/// All paths, and who answers there.
+/// All paths and their handlers.
 pub(super) fn endpoints<B: Backend>(config: &Config) -> Vec<Endpoint<B>> {
     let longest = config.peer.max_room_bytes as u64 + BESIDE;
     let all: [Line<B>; 10] = [

@@ -50,7 +50,7 @@ struct RoomRow {
     peers: Vec<String>,
 }
 
-/// Who is in a room, page by page.
+/// The members of a room, page by page.
 #[derive(Serialize, ToSchema)]
 #[schema(as = CoordinatorPeers)]
 struct Peers {

@@ -1,7 +1,8 @@
-//! Whether somebody shows the token of operators, and how fast it may be guessed, by login and by bearer.
+//! Who shows the operators' token, and how fast it may be guessed, by login and by bearer.
 //!
-//! Whatever is for operators, or tells them more, asks here. Each wrong token takes a turn of its address, of which there are so many a minute; with none left no bearer of that address is
-//! compared for a while. What is kept of addresses is bounded. Knows no cookie.
+//! Pages for operators, and pages that tell operators more, ask here. Each wrong token takes a turn of its address, which
+//! has a fixed number of them a minute. If none is left, no bearer of that address is compared for a while. The memory for
+//! addresses is bounded. Knows no cookie.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,10 +16,10 @@ use crate::config::AdminSettings;
 use crate::limits::{AddressGroup, ConnectRate, MAX_TRACKED};
 use crate::metrics::Refusal;
 
-/// What each address may still try.
+/// The turns that each address has left.
 pub(super) struct Guesses {
     rate: Option<ConnectRate>,
-    /// Whose bearers are not compared, and until when: too many were wrong.
+    /// Addresses whose bearers are not compared, and until when: too many were wrong.
     barred: Mutex<HashMap<AddressGroup, Instant>>,
 }
 
@@ -30,7 +31,7 @@ impl Guesses {
         }
     }
 
-    /// Takes a turn of this address. `Err`: there is none left for this time.
+    /// Takes a turn of this address. `Err`: none is left for this time.
     pub(super) fn take_turn(&self, group: AddressGroup) -> Result<(), Duration> {
         self.rate.as_ref().map_or(Ok(()), |rate| rate.check(group))
     }
@@ -51,7 +52,7 @@ impl Guesses {
         left.filter(|left| !left.is_zero())
     }
 
-    /// A bearer was wrong: that takes a turn. `Err`: there is none left for this time.
+    /// A bearer was wrong: that takes a turn. `Err`: none is left for this time.
     fn count_wrong(&self, group: AddressGroup) -> Result<(), Duration> {
         self.take_turn(group).inspect_err(|wait| {
             let mut barred = self.barred.lock();
@@ -63,8 +64,8 @@ impl Guesses {
 }
 
 impl<B: Backend> App<B> {
-    /// Has a bearer compared, unless too many of its address were wrong lately. One that is wrong takes a turn of the logins,
-    /// so that nobody guesses faster here than there.
+    /// Compares a bearer, unless too many of its address were wrong lately. A wrong one takes a turn of the logins, so that
+    /// guessing is no faster here than there.
     pub(super) fn guessed(
         &self,
         head: &Head,

@@ -47,7 +47,7 @@ pub trait Operate: Send + Sync {
         within: Duration,
     ) -> impl Future<Output = BTreeMap<HubId, AwaitedIds>> + Send;
 
-    /// Sends a peer away, wherever it is.
+    /// Removes a peer, at any hub.
     fn remove(
         &self,
         network: &NetworkKey,

@@ -74,7 +74,7 @@ pub(super) fn routes<B: Backend>(app: &Arc<App<B>>, door: Door) -> BoxedFilter<(
     })
 }
 
-/// What takes its time behind a door, or answers other methods than pages do.
+/// The endpoints of a door: they take their time, or answer other methods than pages do.
 pub(super) fn endpoints<B: Backend>(config: &Config, door: Door) -> Vec<Endpoint<B>> {
     let mut all = api::endpoints(config);
     all.extend(openapi::endpoints());

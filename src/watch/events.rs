@@ -7,7 +7,7 @@
 //! Of each ring, a hundred events of hubs, links, alarms and operators stay longer than the others: a crowd that comes and goes
 //! washes none of them out.
 //!
-//! Refusals are of strangers, who can have as many as they like: so many a second are shown, and the rest only counted.
+//! Strangers can cause any number of refusals, so only a few a second are shown, and the rest are counted.
 //!
 //! Invariants: numbers rise by one; a reader gets each event once and in order, or is told that it missed it.
 
@@ -307,7 +307,7 @@ impl Events {
             None => (state.all.last, false),
             Some(Read { life: 0, .. }) => (state.all.before_all(), false),
             Some(read) if read.life == self.life => (read.number.min(state.all.last), false),
-            // It comes from another hub, or from another life of this one.
+            // The position comes from another hub, or from another life of this one.
             Some(_) => (state.all.before_all(), true),
         };
         drop(state);

@@ -1,8 +1,9 @@
 //! Posts the events of this hub to `EVENTS_WEBHOOK_URL`, in batches, signed.
 //!
-//! What waits is the ring of the last thousand events, and of a hundred older ones that are grave, so the queue is bounded and nobody waits for the other end: while it
-//! does not answer, the batch is posted again after growing pauses, and what the ring has let go of meanwhile is counted and
-//! told. Redirects are not followed. The signature is the HMAC-SHA256 of the time, a dot and the body.
+//! The ring of the last thousand events, and of a hundred older grave ones, is the queue, so it is bounded, and nothing
+//! waits for the other end. While that does not answer, the batch is posted again after growing pauses; events that leave
+//! the ring meanwhile are counted and reported. Redirects are not followed. The signature is the HMAC-SHA256 of the time,
+//! a dot and the body.
 
 use std::io;
 use std::sync::Arc;

@@ -22,7 +22,7 @@ use crate::auth::scope::{Right, Scope};
 use crate::auth::{Gate, Grant};
 use crate::metrics::Refusal;
 
-/// Who changes something about a room.
+/// The client that changes something about a room.
 pub(super) struct Changer {
     /// Its address.
     pub(super) address: IpAddr,

@@ -363,7 +363,7 @@ pub(super) struct ApiHealth {
     pub(super) memory: Option<Memory>,
 }
 
-/// What is counted of the whole mesh and of the hub that is asked.
+/// The counters of the whole mesh and of the hub that answers.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ApiStats {

@@ -34,7 +34,7 @@ use crate::watch;
 
 /// The cookie's name.
 pub(super) const NAME: &str = "hubmesh_admin";
-/// How long a login is good, in seconds.
+/// How long a login is valid, in seconds.
 const GOOD_S: u64 = 12 * 60 * 60;
 /// The purpose of the cookies' key.
 const KEY_LABEL: &[u8] = b"hubmesh admin cookie 1\0";

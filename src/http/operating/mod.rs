@@ -60,7 +60,7 @@ impl<B: Backend> Handlers<B> {
     const LOGOUT: Handled<B> = &[(Method::POST, login::logout)];
 }
 
-/// All of it. Who asks is found out by each handler, which knows what for.
+/// All routes. Each handler checks the client itself, because it knows what for.
 pub(super) fn endpoints<B: Backend>() -> impl Iterator<Item = Endpoint<B>> {
     let all = [
         ("admin/api/openapi.json", Handlers::<B>::DESCRIBE),
