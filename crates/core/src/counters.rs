@@ -17,6 +17,12 @@ pub struct Counters {
     pub resyncs: u64,
     /// Ids that changed hands.
     pub takeovers: u64,
+    /// Rooms of which this hub took the record over because no other hub showed it any more.
+    pub rooms_taken_over: u64,
+    /// Rooms that this hub did not take over, since their records did not fit.
+    pub rooms_not_taken: u64,
+    /// Rooms without a member that this hub ended: their time was over, or they gave way to others.
+    pub rooms_ended: u64,
     /// How often this hub changed between single networks of others and whole sets.
     pub turns: u64,
     /// Hubs that were sent on to others.

@@ -37,6 +37,10 @@ use take_over::LostRooms;
 /// The first number of claims that the hub makes by itself: far from those that its sessions draw.
 const OWN_CLAIMS: u64 = 1 << 62;
 
+/// Why a hub gives up the claim of a record that another hub has: so that it is known for what it is, and not for the end of
+/// the room.
+const HANDED_ON: LeaveReason = LeaveReason::Superseded;
+
 /// The records of a hub take at most this part of what other hubs keep of its data; the rest is for its peers.
 const OF_SHARE: usize = 4;
 
@@ -274,7 +278,8 @@ impl Core {
     }
 
     fn end_room(&mut self, now: Now, network: &NetworkKey) {
-        self.give_record_up(now, network);
+        self.give_record_up(now, network, LeaveReason::Closed);
+        self.counters.rooms_ended += 1;
         self.forget_room(network);
     }
 
@@ -337,7 +342,7 @@ impl Core {
                         .iter()
                         .any(|claim| claim.hub == host.hub && birth(claim) == Some(record.birth()));
                 if taken_over && !self.mutants.records_kept() {
-                    self.give_record_up(now, network);
+                    self.give_record_up(now, network, HANDED_ON);
                 }
             }
             None => self.keep_empty(now, network, &record, &claims),
@@ -459,7 +464,7 @@ impl Core {
         let staying = holders.iter().find(|hub| self.stays(hub));
         let keeper = staying.or(holders.first()).copied();
         if keeper.is_some_and(|keeper| keeper != self.me) {
-            self.give_record_up(now, network);
+            self.give_record_up(now, network, HANDED_ON);
             return self.forget_room(network);
         }
         let idle = self.presence.rooms.idle;
@@ -473,6 +478,7 @@ impl Core {
             record.left_ms = now.wall_ms;
         }
         if !self.hold_record(now, network) {
+            self.counters.rooms_ended += 1;
             return self.forget_room(network);
         }
         self.presence.rooms.ends(network, Some(now.at + idle));
@@ -538,12 +544,12 @@ impl Core {
         true
     }
 
-    fn give_record_up(&mut self, now: Now, network: &NetworkKey) {
+    fn give_record_up(&mut self, now: Now, network: &NetworkKey, why: LeaveReason) {
         let followed = self.presence.rooms.followed.get_mut(network);
         if let Some(held) = followed.and_then(|followed| followed.held.take()) {
             let capacity = &mut self.presence.rooms.capacity;
             capacity.give_up(held.maker, held.bytes);
-            self.retract(now, held.claim, LeaveReason::Closed);
+            self.retract(now, held.claim, why);
         }
     }
 

@@ -224,6 +224,10 @@ pub const QUICK: &[Script] = &[
         rooms::in_both_halves,
     ),
     (
+        "two hubs do not both leave an empty room to the other",
+        rooms::left_to_each_other,
+    ),
+    (
         "a room is not lost to a hub that restarts at once",
         rooms::quick_restart,
     ),

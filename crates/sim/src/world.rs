@@ -154,6 +154,8 @@ pub struct World {
     /// Machines of rogues.
     rogues: BTreeMap<HostNo, Rogue>,
     promised: rooms::Promises,
+    held_rooms: rooms::Held,
+    ended_rooms: BTreeMap<NetworkKey, u64>,
     later: later::Messages,
 }
 
@@ -183,6 +185,8 @@ impl World {
             spins: (0, 0),
             rogues: BTreeMap::new(),
             promised: rooms::Promises::new(),
+            held_rooms: rooms::Held::new(),
+            ended_rooms: BTreeMap::new(),
             later: later::Messages::default(),
         }
     }

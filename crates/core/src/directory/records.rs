@@ -393,6 +393,9 @@ impl Directory {
 
     /// Removes a record from all tables, and reports the change to its id.
     pub(super) fn remove(&mut self, no: RecordNo, reason: LeaveReason) {
+        if reason == LeaveReason::Superseded {
+            self.note_handed_on(no);
+        }
         let record = self.store.record(no);
         let (network, origin, claim) = (record.network, record.origin, record.claim());
         let peer = record.peer.clone();

@@ -20,6 +20,8 @@ pub(crate) struct HiddenRoom {
     pub(crate) data: Bytes,
     /// That hub had a member in the room.
     pub(crate) is_lived_in: bool,
+    /// That hub gave it up in favour of another one.
+    pub(crate) is_handed_on: bool,
 }
 
 impl Directory {
@@ -38,6 +40,19 @@ impl Directory {
         shown.flat_map(|no| self.rooms_in(no)).collect()
     }
 
+    /// Notes the record of a room that a hub is about to give up, in favour of another hub: that one may do the same at
+    /// the same moment.
+    pub(super) fn note_handed_on(&mut self, no: RecordNo) {
+        let record = self.store.record(no);
+        if record.quiet() && record.peer == record_id() {
+            let room = self.room_in(record.origin, no);
+            self.hidden_rooms.extend(room.map(|room| HiddenRoom {
+                is_handed_on: true,
+                ..room
+            }));
+        }
+    }
+
     /// Notes the records of rooms in a set that is about to be hidden.
     pub(super) fn note_hidden_rooms(&mut self, no: OriginNo) {
         let hidden = self.rooms_in(no);
@@ -54,19 +69,24 @@ impl Directory {
             record.quiet() && record.peer == id
         };
         let records = origin.log.records().filter(is_record);
-        let rooms = records.filter_map(|record| {
-            let record = self.store.record(record);
-            let network = self.network_at(record.network)?;
-            let mut members = network.members.iter();
-            network.key.is_room().then_some(HiddenRoom {
-                network: network.key.clone(),
-                hub: origin.hub,
-                incarnation: origin.incarnation,
-                data: record.data.as_deref().cloned()?,
-                is_lived_in: members.any(|member| self.store.record(*member).origin == no),
-            })
-        });
-        rooms.collect()
+        records
+            .filter_map(|record| self.room_in(no, record))
+            .collect()
+    }
+
+    fn room_in(&self, no: OriginNo, record: RecordNo) -> Option<HiddenRoom> {
+        let origin = self.origin_at(no)?;
+        let record = self.store.record(record);
+        let network = self.network_at(record.network)?;
+        let mut members = network.members.iter();
+        network.key.is_room().then_some(HiddenRoom {
+            network: network.key.clone(),
+            hub: origin.hub,
+            incarnation: origin.incarnation,
+            data: record.data.as_deref().cloned()?,
+            is_lived_in: members.any(|member| self.store.record(*member).origin == no),
+            is_handed_on: false,
+        })
     }
 
     /// The claims of an id at hubs that can be reached, winners and losers.

@@ -1,10 +1,13 @@
-//! What becomes of a room when the hub that shows its record is gone, or drains.
+//! What becomes of a room when the hub that shows its record is gone, or drains, or hands it to nobody.
 //!
 //! Every other hub has the record, in what it knew of that hub. For each such room all hubs in reach that do not drain have
 //! an order, by a hash of the room and the hub: the first takes the record over at once, each further one [`STEP`] later
 //! unless it sees it at another hub by then. So one does as a rule, the rooms of a hub spread over the others, and a hub that does not
 //! know of this, or has no capacity left, costs a step. Who came too late gives it up by the rules in `rooms`: it is the
 //! same record by birth.
+//!
+//! The same holds where a hub gives a record up in favour of another one that gives it up at the same moment: no hub shows
+//! it then, and none ended the room. What ends a room has another reason.
 //!
 //! A record that is taken over is of a room without a member. It ends nobody else's room: where it does not fit it is left to
 //! the next hub. While a member is seen its hub is the one to take the record, and this waits. Until it is taken over, a
@@ -135,15 +138,25 @@ impl Core {
             return;
         }
         for room in rooms {
-            if self.is_lost(&room, &[]) || !self.stays(&room.hub) {
+            let claims = match room.is_handed_on {
+                true => self
+                    .directory
+                    .read()
+                    .claims_of_id(&room.network, &record_id()),
+                false => Vec::new(),
+            };
+            if self.is_lost(&room, &claims) || !self.stays(&room.hub) {
                 self.presence.rooms.lost.expect(now.at, room);
             }
         }
     }
 
-    /// Whether the hub that showed a record does so no more because it is gone. Records are also hidden because they are of
-    /// no interest here any more.
+    /// Whether the hub that showed a record does so no more because it is gone, or gave it up in favour of one that does not
+    /// show it either. Records are also hidden because they are of no interest here any more.
     fn is_lost(&self, room: &HiddenRoom, claims: &[RoomClaim]) -> bool {
+        if room.is_handed_on {
+            return claims.is_empty();
+        }
         let routing = &self.routing;
         let is_near =
             routing.topology.is_reachable(room.hub) || routing.hold_down.is_held(&room.hub);

@@ -147,3 +147,25 @@ pub(super) fn quick_restart(mutants: Mutants) -> Ended {
     ensure(holder(&world, &[0, 1, 2])? == 0, "not at its host's hub")?;
     settle(world, secs(75))
 }
+
+/// Its last member leaves while the hub that had the record before gives it up: whenever that is.
+pub(super) fn left_to_each_other(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 95, 3), secs(15))?;
+    let first = create(&mut world, 0, "ada");
+    world.run_for(secs(1));
+    world.leave(first);
+    for pause in 0..60 {
+        for (one, other) in [(0, 1), (1, 0)] {
+            let ada = enter(&mut world, one, "ada");
+            world.run_for(secs(1));
+            let bob = enter(&mut world, other, "bob");
+            world.run_for(secs(1));
+            world.leave(ada);
+            world.run_for(Duration::from_millis(2 * pause));
+            world.leave(bob);
+            world.run_for(secs(3));
+            holder(&world, &[0, 1, 2]).map_err(|why| format!("after {pause} pauses: {why}"))?;
+        }
+    }
+    settle(world, secs(75))
+}

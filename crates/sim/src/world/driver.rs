@@ -33,7 +33,7 @@ impl World {
         self.pump_all(no);
         self.arm(no);
         self.note_life(no);
-        self.keep_promises(no);
+        self.look_at_rooms(no);
         if self.config.watch && !self.is_rogue(no) {
             self.look(no);
         }

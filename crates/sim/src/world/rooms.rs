@@ -12,6 +12,12 @@ use hubmesh_core::Core;
 use hubmesh_core::api::{RECORD, record_id};
 use hubmesh_core::ids::{HubId, NetworkKey};
 
+/// What a hub held after its last input, and how many rooms it had ended by then.
+pub(super) type Held = BTreeMap<HostNo, (Boot, Vec<NetworkKey>, u64)>;
+
+/// How long it may take, in microseconds, until a hub that was apart has heard that a room has ended.
+const NEWS_TAKES: u64 = 60_000_000;
+
 /// The rooms that are to be taken over, and the hubs of which one must.
 pub(super) type Promises = BTreeMap<NetworkKey, BTreeSet<Boot>>;
 
@@ -59,14 +65,59 @@ impl World {
         });
     }
 
-    /// A hub did something: it may have kept a promise.
-    pub(super) fn keep_promises(&mut self, no: HostNo) {
-        if self.promised.is_empty() {
+    /// A hub did something: it may have kept a promise, or given a record up. It must take that over again if no other hub
+    /// has it, unless it ended a room.
+    pub(super) fn look_at_rooms(&mut self, no: HostNo) {
+        let (Some(core), Some(boot)) = (self.core(no), self.boot_of(no)) else {
+            return;
+        };
+        let id = self.hosts[no].id;
+        let (now, ended) = (held(core, &id), core.counters().rooms_ended);
+        let is_whole = core.by_parts().next().is_none();
+        let before = self.held_rooms.insert(no, (boot, now.clone(), ended));
+        for network in &now {
+            self.promised.remove(network);
+        }
+        let Some((_, rooms, ended_before)) = before.filter(|(then, ..)| *then == boot) else {
+            return;
+        };
+        let gone: Vec<NetworkKey> = rooms
+            .into_iter()
+            .filter(|room| !now.contains(room))
+            .collect();
+        if ended != ended_before {
+            for network in gone {
+                self.log(|| format!("host {no} ends {network:?}"));
+                self.promised.remove(&network);
+                self.ended_rooms.insert(network, self.now);
+            }
             return;
         }
-        let id = self.hosts[no].id;
-        for network in self.core(no).map_or(Vec::new(), |core| held(core, &id)) {
-            self.promised.remove(&network);
+        for network in gone {
+            let ended = self.ended_rooms.get(&network);
+            // Whoever gave it up saw the hub that ended it as it was before.
+            if ended.is_some_and(|at| self.now - at < NEWS_TAKES) {
+                continue;
+            }
+            self.log(|| {
+                let seen = self.core(no).map_or(Vec::new(), |core| {
+                    let directory = core.directory().read();
+                    let claims = directory.claims_of_id(&network, &record_id()).into_iter();
+                    let hosts = claims.map(|claim| {
+                        let mut all = self.hosts.iter();
+                        all.position(|host| host.id == claim.hub)
+                    });
+                    hosts.collect()
+                });
+                format!("host {no} gives {network:?} up to {seen:?}")
+            });
+            let is_held = || {
+                let mut all = self.held_rooms.values();
+                all.any(|(boot, rooms, _)| self.is(*boot) && rooms.contains(&network))
+            };
+            if is_whole && !is_held() {
+                self.promised.entry(network).or_default().insert(boot);
+            }
         }
     }
 
