@@ -495,6 +495,15 @@ impl Backend for Parts {
         was_there
     }
 
+    async fn is_visitor_elsewhere(
+        &self,
+        network: &NetworkKey,
+        peer: &PeerId,
+        within: Duration,
+    ) -> bool {
+        self.mesh.is_visitor_elsewhere(network, peer, within).await
+    }
+
     async fn end_visit_elsewhere(&self, visitor: Visitor) -> Result<(), NoVisit> {
         self.sessions.end_visit_elsewhere(visitor).await?;
         // As above.

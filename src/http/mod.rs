@@ -194,6 +194,14 @@ pub trait Backend: Operate + Sized + 'static {
     /// Ends the visit of a user at this hub, and returns when the mesh knows; false if there was none.
     fn end_visit(&self, network: &NetworkKey, peer: &PeerId) -> impl Future<Output = bool> + Send;
 
+    /// Asks another hub whether a user joined there over HTTP and has no connection. False without an answer in time.
+    fn is_visitor_elsewhere(
+        &self,
+        network: &NetworkKey,
+        peer: &PeerId,
+        within: Duration,
+    ) -> impl Future<Output = bool> + Send;
+
     /// Ends the visit of a user at another hub, and returns when the mesh knows.
     fn end_visit_elsewhere(
         &self,

@@ -54,6 +54,12 @@ impl MeshContext {
         party.map(Party::shown)
     }
 
+    fn is_visitor(&self, network: &NetworkKey, peer: &PeerId) -> bool {
+        let registry = self.router.registry();
+        let claims = self.own_claims(network, peer);
+        !claims.is_empty() && claims.into_iter().all(|claim| registry.is_visitor(claim))
+    }
+
     pub(super) async fn answer(&self, question: Question) -> Answer {
         match question {
             Question::Remove { network, peer } => {
@@ -75,6 +81,12 @@ impl MeshContext {
                 // Without an answer the hub is gone, and its contests with it.
                 let _ = self.inputs.send(Input::Contested { wanted, asker }).await;
                 Answer::Awaited(answer.await.unwrap_or_default())
+            }
+            Question::IsVisitor { network, peer } => {
+                let place = place(&network, &peer);
+                Answer::IsVisitor(
+                    place.is_some_and(|(network, peer)| self.is_visitor(&network, &peer)),
+                )
             }
             Question::Past => Answer::Past(self.router.registry().watch().history.past()),
             Question::Tally => Answer::Tally(Tally {

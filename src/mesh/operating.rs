@@ -92,6 +92,25 @@ impl Mesh {
         told
     }
 
+    /// Whether a member of a room at another hub has no connection, as that hub says within this time.
+    pub async fn is_visitor_elsewhere(
+        &self,
+        network: &NetworkKey,
+        peer: &PeerId,
+        within: Duration,
+    ) -> bool {
+        let holder = self.hub_of(network, peer);
+        let Some(hub) = holder.filter(|hub| *hub != self.shared.identity().hub) else {
+            return false;
+        };
+        let question = Question::IsVisitor {
+            network: network.as_str().to_owned(),
+            peer: peer.to_string(),
+        };
+        let answers = self.ask(vec![(hub, question)], within).await;
+        answers.get(&hub) == Some(&Answer::IsVisitor(true))
+    }
+
     /// The last hour of each hub that answers within this time.
     pub async fn past(&self, within: Duration) -> BTreeMap<HubId, Past> {
         let read = |answer| match answer {

@@ -1,5 +1,5 @@
 //! Messages between hubs for their operators, except those about their state: to remove a peer, to ask for the parties
-//! of peers, for the last hour, and for events as they happen.
+//! of peers, for the last hour, for events as they happen, and whether a member of a room has a connection.
 //!
 //! These are messages between control planes, with a first byte of their own (`tagged`). A hub that does not know them
 //! ignores them, so the hub that asks needs a time limit. This file has the messages and the open questions;
@@ -49,6 +49,13 @@ pub(super) enum Question {
     Targets(AwaitedQuery),
     /// Ids that joins contest there.
     Contested(AwaitedQuery),
+    /// Whether this member of a room joined there over HTTP and has no connection.
+    IsVisitor {
+        /// The network.
+        network: String,
+        /// The member.
+        peer: String,
+    },
 }
 
 /// The answer of a hub.
@@ -64,6 +71,8 @@ pub(super) enum Answer {
     Tally(Tally),
     /// Ids that signals or joins wait for there.
     Awaited(AwaitedIds),
+    /// True if the member has no connection; false also if the hub does not hold the member.
+    IsVisitor(bool),
 }
 
 /// The signals and joins that wait at a hub.
@@ -81,7 +90,7 @@ impl Answer {
     /// Whether a hub of ours says so.
     fn is_bounded(&self) -> bool {
         match self {
-            Answer::Removed(_) | Answer::Tally(_) => true,
+            Answer::Removed(_) | Answer::Tally(_) | Answer::IsVisitor(_) => true,
             Answer::Past(past) => past.is_bounded(),
             Answer::Awaited(ids) => ids.is_bounded(),
             Answer::Peers(peers) => {

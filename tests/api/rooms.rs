@@ -143,6 +143,49 @@ async fn whoever_is_connected_has_its_id_whatever_is_asked_over_http() {
 }
 
 #[tokio::test]
+async fn where_the_newest_has_every_id_a_visit_moves_and_a_connection_stays() {
+    let first = HubProcess::builder().env("DUPLICATE_PEER", "replace");
+    let first = first.start().await;
+    let second = first.neighbour().env("DUPLICATE_PEER", "replace");
+    let second = second.start().await;
+    second.reaches_hubs(1).await;
+    let host = json!({"roomId": "r", "hostId": "ada"});
+    let made = post(&first, "/api/rooms", &host).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+    has_members(&second, "r", 1).await;
+    // To the second hub, and away from it by the first.
+    let named = json!({"userId": "ada", "userName": "Ada"});
+    let joined = post(&second, "/api/rooms/r/join", &named).await;
+    assert_eq!(joined.status, StatusCode::OK, "{}", joined.body);
+    for hub in [&first, &second] {
+        eventually("she is there by the second hub", async || {
+            let peers = get(hub, "/api/rooms/r/peers", StatusCode::OK).await;
+            peers["peerCount"] == 1 && peers["peers"][0]["userName"] == "Ada"
+        })
+        .await;
+    }
+    let left = post(&first, "/api/rooms/r/leave", &named).await;
+    assert_eq!(left.status, StatusCode::OK, "{}", left.body);
+    has_members(&first, "r", 0).await;
+    has_members(&second, "r", 0).await;
+    let mut ada = authenticated(&second, "ada", "r").await;
+    let enter = json!({"type": "join-room", "data": {"userName": "Connected"}});
+    assert_eq!(ada.ask(enter).await["type"], "room-joined");
+    has_members(&first, "r", 1).await;
+    for hub in [&first, &second] {
+        for what in ["join", "leave"] {
+            let path = format!("/api/rooms/r/{what}");
+            let told = post(hub, &path, &named).await;
+            assert_eq!(told.status, StatusCode::CONFLICT, "{what}: {}", told.body);
+        }
+    }
+    assert_eq!(
+        ada.ask(json!({"type": "heartbeat"})).await["type"],
+        "heartbeat"
+    );
+}
+
+#[tokio::test]
 async fn a_signal_to_somebody_without_a_connection_fails_to_its_sender() {
     let hub = HubProcess::builder()
         .env("SIGNAL_WAIT_MS", "0")

@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -41,6 +42,8 @@ const NOBODY: &str = "unknown";
 /// How many rooms are described until others get their turn.
 const AT_ONCE: usize = 32;
 const IS_ELSEWHERE: &str = "this user is in the room by a connection, or by another hub: what keeps it there and lets it leave is that";
+/// How long another hub has to say whether a user has a connection there.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// When to come back to a hub without space.
 const RETRY_SECONDS: u64 = 10;
 
@@ -388,13 +391,10 @@ pub(super) fn join<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
         let user_name = user_name.as_deref().map(RawValue::get);
         let data = rooms::shown(user_name, &peer, app.config.peer.max_announce_bytes)
             .or_else(|why| refused(StatusCode::PAYLOAD_TOO_LARGE, &why.text))?;
-        // If the newest connection wins every id, no connection is to be lost by this.
-        let keeps = app.config.mesh.duplicate_peer == DuplicatePeer::Replace
-            && app.backend.hub_of(&network, &peer).is_some();
         let expires_ms = changer.grant.expires_ms;
         if !app.backend.renew_visit(&network, &peer, expires_ms) {
-            if keeps {
-                return refused(StatusCode::CONFLICT, IS_ELSEWHERE);
+            if app.backend.hub_of(&network, &peer).is_some() {
+                app.ends_no_connection(&network, &peer).await?;
             }
             let visitor = Visitor {
                 network: network.clone(),
@@ -462,6 +462,25 @@ pub(super) fn leave<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stat
 }
 
 impl<B: Backend> App<B> {
+    /// Refuses to take an id from a connection. If the newest connection wins every id, the mesh would allow that. So the
+    /// hub that holds the id is asked, and no answer counts as a connection.
+    async fn ends_no_connection(
+        &self,
+        network: &NetworkKey,
+        peer: &PeerId,
+    ) -> Result<(), Answered> {
+        if self.config.mesh.duplicate_peer != DuplicatePeer::Replace {
+            return Ok(());
+        }
+        let asked = self
+            .backend
+            .is_visitor_elsewhere(network, peer, ANSWER_WITHIN);
+        match asked.await {
+            true => Ok(()),
+            false => refused(StatusCode::CONFLICT, IS_ELSEWHERE),
+        }
+    }
+
     /// Ends a visit at another hub: a user without a connection gives way to a visit here, which ends then.
     async fn leave_elsewhere(
         self: &Arc<Self>,
@@ -469,9 +488,7 @@ impl<B: Backend> App<B> {
         peer: &PeerId,
         changer: &Changer,
     ) -> Result<(), Answered> {
-        if self.config.mesh.duplicate_peer == DuplicatePeer::Replace {
-            return refused(StatusCode::CONFLICT, IS_ELSEWHERE);
-        }
+        self.ends_no_connection(network, peer).await?;
         let visitor = Visitor {
             network: network.clone(),
             peer: peer.clone(),

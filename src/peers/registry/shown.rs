@@ -74,6 +74,11 @@ impl Registry {
         peer.is_some()
     }
 
+    /// Whether a member of a room joined over HTTP and has no connection.
+    pub fn is_visitor(&self, claim: ClaimNo) -> bool {
+        self.find(claim).is_some_and(|peer| peer.is_absent())
+    }
+
     /// The party of a claim, as far as that is known.
     pub fn party(&self, claim: ClaimNo) -> Option<Party> {
         self.find(claim)?.mailbox.party().cloned()
