@@ -50,6 +50,8 @@ pub enum CloseReason {
     NoSuchRoom,
     /// The hub has as many rooms as it may have.
     TooManyRooms,
+    /// The client's address made as many of the rooms with members as one address may.
+    TooManyRoomsOfOne,
     /// The hub uses too much memory for this request.
     OutOfMemory,
     /// The request was refused. The client is told on the socket, because browsers do not show scripts the answer to

@@ -347,7 +347,42 @@ impl Core {
 }
 
 impl Routing {
-    /// Makes a hub's claims visible or hidden, according to its reachability and its incarnation.
+    /// Tells the subscriptions only of routes that have changed, because in a large mesh most runs change few. Gives all
+    /// routes.
+    fn follow_routes(&mut self) -> SharedRoutes {
+        let routes = self.topology.routes();
+        let before = std::mem::replace(&mut self.routed, Arc::clone(&routes));
+        let mut lost: Vec<HubId> = before
+            .by_hub
+            .keys()
+            .filter(|hub| !routes.by_hub.contains_key(*hub))
+            .copied()
+            .collect();
+        lost.sort_unstable();
+        for hub in lost {
+            self.subscriptions.on_route_lost(hub);
+        }
+        let way = |route: &Route| (route.hop.link, route.incarnation);
+        let mut moved: Vec<(HubId, Route)> = routes
+            .by_hub
+            .iter()
+            .filter(|(hub, route)| before.by_hub.get(*hub).map(way) != Some(way(route)))
+            .map(|(hub, route)| (*hub, *route))
+            .collect();
+        moved.sort_unstable_by_key(|(hub, _)| *hub);
+        for (hub, route) in moved {
+            self.subscriptions.on_route(
+                &self.directory.read(),
+                hub,
+                route.incarnation,
+                route.hop.link,
+            );
+            self.arrange(hub);
+        }
+        routes
+    }
+
+    /// Makes a hub's claims visible or not, as its reachability and its incarnation say.
     pub(super) fn show(&mut self, hub: HubId, reason: LeaveReason) {
         let sets = self.directory.read().sets_of(&hub);
         sets.iter().for_each(|set| self.show_set(set, reason));

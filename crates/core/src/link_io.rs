@@ -250,35 +250,6 @@ impl Core {
         self.linkage.links.on_bye(now.at, link, bye);
     }
 
-    /// A neighbour subscribes to a set. Its records are sent like all of a hub's claims, or like its networks.
-    fn handle_follow(&mut self, link: LinkId, set: Set, incarnation: Incarnation, seq: u64) {
-        let hub = set.hub;
-        if !matches!(set.scope, Scope::Of(_)) {
-            self.routing.topology.on_subscribed(link, hub);
-        }
-        if self
-            .routing
-            .subscribers
-            .on_subscribe(link, set.clone(), incarnation, seq)
-        {
-            self.routing.on_followed(&set);
-        }
-    }
-
-    fn handle_unfollow(&mut self, link: LinkId, set: &Set) {
-        self.routing.subscribers.on_unsubscribe(link, set);
-        let takes = |set: &Set| {
-            self.routing
-                .subscribers
-                .children(set)
-                .any(|child| child == link)
-        };
-        if !takes(&Set::all(set.hub)) && !takes(&Set::networks(set.hub)) {
-            self.routing.topology.on_unsubscribed(link, &set.hub);
-        }
-        self.routing.on_followed(set);
-    }
-
     pub(super) fn handle_delta(&mut self, now: Now, link: LinkId, scope: Scope, delta: Delta) {
         let origin = delta.origin;
         let set = Set { hub: origin, scope };
@@ -426,7 +397,30 @@ impl Core {
 }
 
 impl Routing {
-    /// Ends all subscriptions on this link, in both directions.
+    /// A neighbour takes a set. Its records take the same way as all of a hub's claims, or as its networks.
+    fn handle_follow(&mut self, link: LinkId, set: Set, incarnation: Incarnation, seq: u64) {
+        let hub = set.hub;
+        if !matches!(set.scope, Scope::Of(_)) {
+            self.topology.on_subscribed(link, hub);
+        }
+        if self
+            .subscribers
+            .on_subscribe(link, set.clone(), incarnation, seq)
+        {
+            self.on_followed(&set);
+        }
+    }
+
+    fn handle_unfollow(&mut self, link: LinkId, set: &Set) {
+        self.subscribers.on_unsubscribe(link, set);
+        let takes = |set: &Set| self.subscribers.children(set).any(|child| child == link);
+        if !takes(&Set::all(set.hub)) && !takes(&Set::networks(set.hub)) {
+            self.topology.on_unsubscribed(link, &set.hub);
+        }
+        self.on_followed(set);
+    }
+
+    /// Nothing is taken by this link any more, and nothing given.
     pub(super) fn forget_sets_by(&mut self, link: LinkId) {
         self.subscriptions.on_link_down(link);
         for set in self.subscribers.on_link_down(link) {

@@ -189,63 +189,9 @@ impl Core {
             self.rest_if_whole(now);
             self.counters.turns += 1;
         }
-        let routes = self.routing.topology.routes();
-        let hubs = routes.by_hub.len() + 1;
-        // If there are too many hubs, the peers need not be counted.
-        let peers = match hubs > self.routing.interest.config.full_hubs {
-            true => 0,
-            false => self.directory.read().peers(),
-        };
-        let asks = self.routing.interest.judge(now.at, hubs, peers);
-        self.routing.topology.set_interest(now.at, Some(asks));
-        let (mut all_know, mut one_asks) = (true, asks);
-        for hub in routes.by_hub.keys() {
-            let record = self.routing.topology.record(*hub);
-            match record.and_then(|record| record.asks_for_interest()) {
-                Some(asks) => one_asks |= asks,
-                None => all_know &= self.mutants.old_hubs_uncounted(),
-            }
-        }
-        if (all_know && one_asks) != self.routing.interest.narrow {
-            self.turn(now, !self.routing.interest.narrow);
-        }
     }
 
-    /// Begins to subscribe to single networks, or to whole sets.
-    fn turn(&mut self, now: Now, narrow: bool) {
-        let was_active = self.routing.interest.is_active();
-        self.routing.interest.narrow = narrow;
-        if !was_active {
-            let me = self.me;
-            let mut directory = self.directory.write();
-            directory.open_lines();
-            directory.open_views(&me);
-            let own = directory.own_networks();
-            drop(directory);
-            for network in own {
-                self.routing.on_own_claim(&network);
-            }
-            // All hubs need the bans of all.
-            if self.routing.interest.on_member(&bans_network()) {
-                self.routing.review_network(&bans_network());
-            }
-            self.routing.serve_all_of(me);
-        }
-        let routes = self.routing.topology.routes();
-        let parts = self.routing.interest.by_parts.iter();
-        let hubs: BTreeSet<HubId> = routes.by_hub.keys().chain(parts).copied().collect();
-        for hub in hubs {
-            self.routing.arrange(hub);
-            if narrow && self.routing.interest.by_parts.contains(&hub) {
-                // Networks that became of interest while the whole set was on its way were not subscribed to.
-                self.routing.review_all_of(hub);
-            }
-        }
-        self.rest_if_whole(now);
-        self.counters.turns += 1;
-    }
-
-    /// Once every hub's whole set has arrived, interest ends.
+    /// Once every hub's whole set is here, there is no interest.
     pub(super) fn rest_if_whole(&mut self, now: Now) {
         if self.routing.interest.is_active() || self.directory.read().lines().sets().is_none() {
             return;
