@@ -136,9 +136,11 @@ fn random_histories_see_that_a_room_is_taken_over_by_nobody() {
         .iter()
         .find(|(name, _)| *name == "rooms_not_taken_over")
         .expect("it is among them");
-    let faults = (1..=SEEDS_PER_MUTANT).flat_map(|seed| history::play(seed, *mutant).faults);
-    let found: Vec<String> = faults.filter(|fault| fault.contains(" 29: ")).collect();
-    assert!(!found.is_empty());
+    let is_seen = |seed| {
+        let faults = history::play(seed, *mutant).faults;
+        faults.iter().any(|fault| fault.contains(" 29: "))
+    };
+    assert!((1..=SEEDS_PER_MUTANT).any(is_seen));
 }
 
 #[test]
