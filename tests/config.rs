@@ -117,17 +117,17 @@ fn nonsense_is_refused_with_what_is_allowed() {
         ("PEERJS_PATH", ",", "paths like /peerjs"),
         ("PEERJS_PATH", "/a%2Fb", "paths like /peerjs"),
         ("PEERJS_KEY", "..", "not . or .."),
-        ("PUBLIC_URL", "wss://a/hub", "/mesh and nowhere else"),
+        ("PUBLIC_URL", "wss://a/hub", "/mesh and no other path"),
         ("PUBLIC_URL", "wss://a?x=y", "no query"),
-        ("BOOTSTRAP_HUBS", "ws://a/ws", "/mesh and nowhere else"),
-        ("BOOTSTRAP_HUBS", "ws://a/mesh/", "/mesh and nowhere else"),
+        ("BOOTSTRAP_HUBS", "ws://a/ws", "/mesh and no other path"),
+        ("BOOTSTRAP_HUBS", "ws://a/mesh/", "/mesh and no other path"),
         ("BOOTSTRAP_HUBS", "ws://a:1,ws://b?token=t", "HUB_TOKEN"),
         ("BOOTSTRAP_HUBS", "dns+ws://a:1?token=t", "HUB_TOKEN"),
         ("RUST_LOG", "verbose", "mute the hub"),
         ("RUST_LOG", "warning", "mute the hub"),
         ("RUST_LOG", "hubmehs=debug", "hubmesh=info"),
-        ("AUTH_TOKEN", "${TOKEN}", "nobody filled in"),
-        ("HUB_TOKEN", "$(cat token)", "nobody filled in"),
+        ("AUTH_TOKEN", "${TOKEN}", "was not filled in"),
+        ("HUB_TOKEN", "$(cat token)", "was not filled in"),
         ("DUPLICATE_PEER", "both", "refuse or replace"),
         ("LOG_FORMAT", "xml", "json, text or auto"),
         ("RUST_LOG", "hubmesh=loud", "cannot be used"),
@@ -187,7 +187,7 @@ fn what_tells_operators_from_others_is_refused_where_it_contradicts_itself() {
     for (others, name, word) in [
         (&[("AUTH_TOKEN", TOKEN)][..], "ADMIN_TOKEN", "every peer"),
         (&[("HUB_TOKEN", TOKEN)], "ADMIN_TOKEN", "every hub"),
-        (&[("JWT_SECRET", TOKEN)], "ADMIN_TOKEN", "issues"),
+        (&[("JWT_SECRET", TOKEN)], "ADMIN_TOKEN", "issuer"),
         (
             &[("TURN_SECRET", TOKEN), ("TURN_PORT", "0")],
             "ADMIN_TOKEN",
@@ -310,7 +310,7 @@ fn a_variable_that_is_nearly_a_setting_is_named_with_the_setting() {
         ("PEERSERVER_PATH", "PEERJS_PATH"),
     ] {
         let told = cautions(&[name]);
-        let expected = format!("{name} is no setting and has no effect; {meant} is one");
+        let expected = format!("{name} is not a setting and has no effect; {meant} is one");
         assert_eq!(told, [expected]);
     }
 }
@@ -641,7 +641,7 @@ fn near_misses_are_told_by_the_check_and_with_other_problems() {
     let output = daemon(&[], &[("MAX_CONECTIONS", "5"), ("PORT", "no")]);
     assert_eq!(output.status.code(), Some(64));
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.contains("MAX_CONECTIONS is no setting"), "{told}");
+    assert!(told.contains("MAX_CONECTIONS is not a setting"), "{told}");
 }
 
 #[test]
@@ -705,7 +705,7 @@ fn a_hub_s_own_stun_and_turn_are_off_unless_set_and_checked_whole() {
         (
             &[("STUN_PORT", "9"), ("STUN_ALT_PORT", "9")],
             "STUN_ALT_PORT",
-            "another one",
+            "another port",
         ),
         (&[("TURN_TLS_PORT", "1")], "TURN_TLS_PORT", "no effect"),
         (&[port, ("TURN_TLS_PORT", "1")], "TURN_TLS_PORT", "TLS_CERT"),
@@ -733,7 +733,7 @@ fn a_hub_s_own_stun_and_turn_are_off_unless_set_and_checked_whole() {
         (
             &[("TURN_PUBLIC_ADDRESS", "::")],
             "TURN_PUBLIC_ADDRESS",
-            "nobody",
+            "no client",
         ),
         (
             &[("TURN_PUBLIC_NAME", "a b")],

@@ -163,6 +163,10 @@ impl Backend for Echo {
         Err(CloseReason::NoSuchRoom.into())
     }
 
+    async fn is_visitor_elsewhere(&self, _: &NetworkKey, _: &PeerId, _: Duration) -> bool {
+        false
+    }
+
     async fn end_visit_elsewhere(&self, _: Visitor) -> Result<(), NoVisit> {
         Err(CloseReason::NoSuchRoom.into())
     }
