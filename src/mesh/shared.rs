@@ -1,6 +1,6 @@
 //! The state that links, dials and the driver share; makes links from dials and from inbound sockets.
 //!
-//! One for each hub. Knows only the inbox of the driver.
+//! One for each hub. Knows only the input queue of the driver.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;

@@ -2,7 +2,7 @@
 //!
 //! The protocol is given each text and each event at once; the actions that it returns are carried out in order. An
 //! action about a network whose join is pending waits in `held`, and no other action waits for it. Joins, updates and
-//! leaves wait for the driver's inbox; no other action waits. Knows no socket.
+//! leaves wait for space in the driver's input queue; no other action waits. Knows no socket.
 
 use std::borrow::Cow;
 use std::future::Future;
