@@ -1,8 +1,9 @@
-//! Control messages on their way from links to the driver.
+//! Control messages that links hand to the driver.
 //!
-//! Owns the bound on the bytes that wait there, for all links together. The driver's queue only counts inputs, and the
-//! messages of a rogue are as long as allowed. When the bound is reached, links wait in order, each with one message,
-//! so that none keeps others out. Knows nothing of the content of messages.
+//! Owns the bound on the bytes of control messages that wait for the driver, for all links together. The driver's input
+//! queue bounds only the number of inputs, and a rogue hub sends messages that are as long as allowed. When the bound is
+//! reached, links wait in order, each with one message, so that none keeps others out. Knows nothing of the content of
+//! messages.
 
 use std::sync::Arc;
 
@@ -12,7 +13,8 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::input::Input;
 
-/// How many bytes of control messages may wait for the driver. A longer message than this waits for an empty queue.
+/// How many bytes of control messages may wait for the driver. A message that is longer than this waits until no other
+/// control message waits.
 const MOST_WAITING: usize = 8 * 1024 * 1024;
 
 /// The driver is gone, and with it the hub.
@@ -23,26 +25,28 @@ pub struct Stopped;
 #[derive(Clone)]
 pub struct ControlIntake {
     inputs: mpsc::Sender<Input>,
-    room: Arc<Semaphore>,
+    /// One permit for each byte that may still be added.
+    space: Arc<Semaphore>,
 }
 
 impl ControlIntake {
     /// An intake for the driver at the other end of `inputs`.
     pub fn new(inputs: mpsc::Sender<Input>) -> Self {
-        let room = Arc::new(Semaphore::new(MOST_WAITING));
-        ControlIntake { inputs, room }
+        let space = Arc::new(Semaphore::new(MOST_WAITING));
+        ControlIntake { inputs, space }
     }
 
     /// Hands a control message of `link` to the driver, as soon as there is space for it.
     pub async fn put(&self, link: LinkId, message: Bytes) -> Result<(), Stopped> {
         let bytes = message.len().min(MOST_WAITING);
         let bytes = u32::try_from(bytes).expect("MOST_WAITING fits");
-        let room = Arc::clone(&self.room).acquire_many_owned(bytes).await;
-        let waiting = room.expect("the semaphore is never closed");
+        let space = Arc::clone(&self.space).acquire_many_owned(bytes).await;
+        // The driver drops it when it has handled the message: only then is the space free again.
+        let permit = space.expect("the semaphore is never closed");
         let input = Input::Control {
             link,
             message,
-            waiting,
+            permit,
         };
         self.inputs.send(input).await.map_err(|_| Stopped)
     }

@@ -180,7 +180,7 @@ impl Driver {
             Input::Control {
                 link,
                 message,
-                waiting: _waiting,
+                permit: _permit,
             } => self.core.handle_message(now, link, &message),
             Input::Unreadable { link } => self.core.drop_link(now, link, Bye::BadFrame),
             Input::LinkUp { me, up, queue, .. } if me != self.core.id() => {

@@ -22,8 +22,8 @@ pub enum Input {
     Control {
         link: LinkId,
         message: Bytes,
-        /// The bytes that it uses of the bound; released once the core has handled it.
-        waiting: OwnedSemaphorePermit,
+        /// Its share of the bytes that may wait for the driver; released once the core has handled the message.
+        permit: OwnedSemaphorePermit,
     },
     /// A data message on a link could not be read.
     Unreadable { link: LinkId },
