@@ -202,9 +202,10 @@ pub(super) fn read_page(body: &[u8]) -> Result<IceServers, serde_json::Error> {
             }
         }
     }
+    // Sorted before the list is cut: no number of TLS servers takes the place of one by UDP.
+    servers.turn.sort_by_key(|server| server.transport);
     servers.stun.truncate(MOST_LISTED);
     servers.turn.truncate(MOST_LISTED);
-    servers.turn.sort_by_key(|server| server.transport);
     Ok(servers)
 }
 
@@ -281,5 +282,19 @@ mod tests {
         );
         let servers = read_page(page.as_bytes()).unwrap();
         assert_eq!((servers.stun.len(), servers.turn.len()), (16, 16));
+    }
+
+    #[test]
+    fn tls_servers_that_come_first_do_not_push_out_udp() {
+        let urls: Vec<String> = (1..=16)
+            .map(|port| format!("\"turns:t:{port}\""))
+            .collect();
+        let page = format!(
+            r#"{{"iceServers":[{{"urls":[{},"turn:u:1"],"username":"u","credential":"c"}}]}}"#,
+            urls.join(",")
+        );
+        let servers = read_page(page.as_bytes()).unwrap();
+        assert_eq!(servers.turn.len(), 16);
+        assert_eq!(servers.turn[0].transport, Transport::Udp);
     }
 }
