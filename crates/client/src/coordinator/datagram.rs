@@ -19,13 +19,14 @@ use tokio::time::{Instant, timeout_at};
 use super::packet::{self, Kind, Seal};
 use super::port::Port;
 
-/// How often the end is announced: there is no answer to it.
+/// How many times the goodbye is sent: there is no answer to it.
 const FAREWELLS: usize = 3;
-/// How many keep-alives of the other end in a row may be lost.
-const SILENT: u32 = 3;
-/// How much later than due they may arrive.
+/// After how many missing keep-alives in a row the other end is gone.
+const MISSING: u32 = 3;
+/// How much later than due a keep-alive may arrive.
 const SLACK: Duration = Duration::from_secs(1);
-/// How long data that has already arrived may take to be read, by a program that did not read for long.
+/// The shortest wait for a packet. A program that has not called [`Datagram::recv`] for long still reads what has arrived
+/// in the meantime, before the other end counts as gone.
 const READING: Duration = Duration::from_millis(100);
 /// The shortest time between two keep-alives.
 const FASTEST: Duration = Duration::from_millis(10);
@@ -42,7 +43,7 @@ impl Life {
         let theirs = Duration::from_millis(theirs_ms.into());
         Self {
             keep_alive: keep_alive.max(FASTEST),
-            silence: theirs * SILENT + SLACK,
+            silence: theirs * MISSING + SLACK,
         }
     }
 
@@ -51,12 +52,12 @@ impl Life {
     }
 }
 
-/// As sent to the other end.
+/// The time between two keep-alives, as it is sent to the other end.
 pub(super) fn milliseconds(keep_alive: Duration) -> u32 {
     u32::try_from(keep_alive.as_millis()).unwrap_or(u32::MAX)
 }
 
-/// A task that ends with its value.
+/// A task that is aborted when this guard is dropped.
 #[derive(Debug)]
 struct AbortOnDrop(JoinHandle<()>);
 
@@ -69,23 +70,27 @@ impl Drop for AbortOnDrop {
 /// A connected datagram socket.
 #[derive(Debug)]
 pub struct Datagram {
-    way: Arc<Way>,
+    shared: Arc<Shared>,
     heard: Mutex<Heard>,
+    /// How long the other end may be silent before it counts as gone.
     silence: Duration,
-    /// The other end need not be told that the connection is over.
+    /// The connection is over, and the other end knows it or has been told.
     is_over: AtomicBool,
     _keeper: AbortOnDrop,
 }
 
+/// What a datagram shares with the task that sends its keep-alives.
 #[derive(Debug)]
-struct Way {
+struct Shared {
     port: Arc<Port>,
+    /// The address of the other end.
     remote: SocketAddr,
     seal: Seal,
 }
 
 #[derive(Debug)]
 struct Heard {
+    /// Packets of the other end that arrived before this end knew which sockets the round connects. They are read first.
     early: VecDeque<Vec<u8>>,
     /// When the last packet arrived.
     at: Instant,
@@ -99,11 +104,11 @@ impl Datagram {
         early: VecDeque<Vec<u8>>,
         life: Life,
     ) -> Self {
-        let way = Arc::new(Way { port, remote, seal });
-        let keeper = tokio::spawn(keep(Arc::clone(&way), life.keep_alive));
+        let shared = Arc::new(Shared { port, remote, seal });
+        let keeper = tokio::spawn(keep_alive(Arc::clone(&shared), life.keep_alive));
         let at = Instant::now();
         Self {
-            way,
+            shared,
             heard: Mutex::new(Heard { early, at }),
             silence: life.silence,
             is_over: AtomicBool::new(false),
@@ -113,7 +118,7 @@ impl Datagram {
 
     /// Sends one datagram. As with UDP, success does not mean that it arrives.
     pub async fn send(&self, bytes: &[u8]) -> io::Result<()> {
-        self.way.port.send_to(bytes, self.way.remote).await
+        self.shared.port.send_to(bytes, self.shared.remote).await
     }
 
     /// The next datagram of the peer; `None` once the peer has ended the connection. If the peer has been silent for
@@ -128,7 +133,7 @@ impl Datagram {
                 Some(early) => early,
                 None => self.next(heard.at).await?,
             };
-            match self.way.seal.read(&bytes).map(|packet| packet.kind) {
+            match self.shared.seal.read(&bytes).map(|packet| packet.kind) {
                 Some(Kind::Bye) => self.is_over.store(true, Relaxed),
                 Some(_) => heard.at = Instant::now(),
                 // A packet of an earlier round.
@@ -141,36 +146,36 @@ impl Datagram {
         }
     }
 
-    /// The next packet from the peer's address, from which the last one arrived at this time.
-    async fn next(&self, heard: Instant) -> io::Result<Vec<u8>> {
+    /// The next packet from the peer's address. `last` is when the previous one arrived.
+    async fn next(&self, last: Instant) -> io::Result<Vec<u8>> {
         let coming = async {
             loop {
-                let (bytes, from) = self.way.port.recv_from().await?;
-                if from == self.way.remote {
+                let (bytes, from) = self.shared.port.recv_from().await?;
+                if from == self.shared.remote {
                     return Ok(bytes);
                 }
             }
         };
-        let end = (heard + self.silence).max(Instant::now() + READING);
+        let end = (last + self.silence).max(Instant::now() + READING);
         let come = timeout_at(end, coming).await;
         come.unwrap_or_else(|_| Err(silent(self.silence)))
     }
 
     /// The address at which the peer is reached: its own, that of its NAT, or of its relay.
     pub fn remote_addr(&self) -> SocketAddr {
-        self.way.remote
+        self.shared.remote
     }
 
     /// The address of this end's socket, or of its relay.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.way.port.local_addr()
+        self.shared.port.local_addr()
     }
 
     /// Tells the peer that the connection is over, and gives up the relay, if there is one. Dropping it does the same
     /// without waiting for the relay's server: see [`Coordinator::closed`](super::Coordinator::closed).
     pub async fn close(self) {
         self.say_bye();
-        if let Port::Relay(relay) = &*self.way.port {
+        if let Port::Relay(relay) = &*self.shared.port {
             relay.close().await;
         }
     }
@@ -180,10 +185,10 @@ impl Datagram {
         if self.is_over.swap(true, Relaxed) {
             return;
         }
-        let bye = self.way.seal.write(Kind::Bye, [0; 8]);
+        let bye = self.shared.seal.write(Kind::Bye, [0; 8]);
         for _ in 0..FAREWELLS {
             // A peer that gets none of them notices the silence.
-            self.way.port.send_now(&bye, self.way.remote);
+            self.shared.port.send_now(&bye, self.shared.remote);
         }
     }
 }
@@ -199,16 +204,16 @@ fn silent(silence: Duration) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, text)
 }
 
-async fn keep(way: Arc<Way>, every: Duration) {
-    if let Port::Relay(relay) = &*way.port {
+async fn keep_alive(shared: Arc<Shared>, every: Duration) {
+    if let Port::Relay(relay) = &*shared.port {
         // Without a channel the relay works as well.
-        let _ = relay.bind(way.remote).await;
+        let _ = relay.bind(shared.remote).await;
     }
-    let alive = way.seal.write(Kind::Alive, [0; 8]);
+    let alive = shared.seal.write(Kind::Alive, [0; 8]);
     loop {
         tokio::time::sleep(every).await;
-        // A failure now may be a success next time; if the way is gone, the caller's own sends fail.
-        let _ = way.port.send_to(&alive, way.remote).await;
+        // The next one may succeed. If none can be sent any more, the caller's own sends fail too.
+        let _ = shared.port.send_to(&alive, shared.remote).await;
     }
 }
 
