@@ -14,7 +14,7 @@ use futures::StreamExt as _;
 use hubmesh_cli::{self as cli, Exit};
 use hubmesh_client::HubUrl;
 use hubmesh_client::coordinator::{
-    Builder, ConnectFailure, Coordinator, Error, Event, Method, NETWORK, PageError,
+    Builder, ConnectFailure, Coordinator, Error, Event, IceServersError, Method, NETWORK,
 };
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -202,11 +202,12 @@ fn exit_of(error: &Error) -> Exit {
             ConnectFailure::Signaling { .. } => Exit::Unreachable,
         },
         Error::Hub(error) => refused_or_unreachable(error),
-        Error::Page(PageError::Unreachable { .. }) => Exit::Unreachable,
-        Error::Page(PageError::Refused { status, .. }) => of_status(*status),
-        Error::Page(PageError::BadToken) | Error::NoHub | Error::Id(_) | Error::Metadata { .. } => {
-            Exit::Usage
-        }
+        Error::IceServers(IceServersError::Unreachable { .. }) => Exit::Unreachable,
+        Error::IceServers(IceServersError::Refused { status, .. }) => of_status(*status),
+        Error::IceServers(IceServersError::BadToken)
+        | Error::NoHub
+        | Error::Id(_)
+        | Error::Metadata { .. } => Exit::Usage,
         Error::TooLong { .. } => Exit::Unreachable,
         Error::ShutDown => Exit::Failed,
     }

@@ -1,5 +1,6 @@
-//! When to ask a hub again that could not be reached, or had no space: later each time, and at random times, so that
-//! not all peers ask at once. Pure.
+//! The pauses between retries, and which failures are temporary. A hub that could not be reached, or had no space, is
+//! asked again: each pause may be longer than the one before, and is partly random, so that not all peers ask at once.
+//! Pure.
 
 use std::time::Duration;
 
@@ -8,27 +9,29 @@ use rand::RngExt as _;
 
 use crate::ConnectError;
 
-/// The shortest pause before the first time; each is longer than the last by this much.
+/// The longest pause before the first retry. This bound grows by as much with each further retry.
 const STEP: Duration = Duration::from_millis(500);
-/// The longest pause.
+/// The longest pause before any retry.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Before the first, second, third time: half of it is random, so that peers that a hub lost together come back apart.
-pub(super) fn pause(time: u32) -> Duration {
-    let longest = (STEP * time.clamp(1, 1000)).min(LONGEST);
+/// The pause before the first, second or third retry. Up to half of it is random, so that peers that lost their hub
+/// together do not come back together.
+pub(super) fn pause(retry: u32) -> Duration {
+    let longest = (STEP * retry.clamp(1, 1000)).min(LONGEST);
     longest.mul_f64(rand::rng().random_range(0.5..=1.0))
 }
 
-/// Whether a hub with this answer may give another one later: it is full, restarts, or has been asked too often.
-pub(super) fn passes(status: StatusCode) -> bool {
+/// Whether a hub that answers with this status may answer with another one later: it is full, restarts, or has been asked
+/// too often.
+pub(super) fn is_temporary(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 502..=504)
 }
 
 /// Whether a connection that failed for this reason may succeed later.
-pub(super) fn may_be_made(error: &ConnectError) -> bool {
+pub(super) fn is_temporary_failure(error: &ConnectError) -> bool {
     match error {
         ConnectError::Unreachable { .. } => true,
-        ConnectError::Refused { status, .. } => passes(*status),
+        ConnectError::Refused { status, .. } => is_temporary(*status),
         ConnectError::BadToken => false,
     }
 }
@@ -39,7 +42,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_and_have_a_bound() {
-        for (time, longest) in [
+        for (retry, longest) in [
             (0, 500),
             (1, 500),
             (3, 1500),
@@ -48,10 +51,10 @@ mod tests {
         ] {
             let longest = Duration::from_millis(longest);
             for _ in 0..20 {
-                let pause = pause(time);
+                let pause = pause(retry);
                 assert!(
                     longest / 2 <= pause && pause <= longest,
-                    "{time}: {pause:?}"
+                    "{retry}: {pause:?}"
                 );
             }
         }
@@ -67,7 +70,7 @@ mod tests {
             (401, false),
             (409, false),
         ] {
-            assert_eq!(passes(status(code)), expected, "{code}");
+            assert_eq!(is_temporary(status(code)), expected, "{code}");
         }
     }
 }

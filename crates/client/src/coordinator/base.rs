@@ -1,4 +1,4 @@
-//! The state that the parts of a coordinator share: options, detected NAT and servers, counters, listeners.
+//! The state that the parts of a coordinator share: options, detected NAT, servers, counters, events.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::ice::IceServers;
 use super::options::Options;
 use super::progress::{Event, Progress};
 use super::stats::Counters;
-use super::{Connected, Error, PageError, again, hub_page};
+use super::{Connected, Error, IceServersError, again, ice_request};
 use crate::PeerId;
 
 /// The number of events that wait for a listener; a slower listener misses the oldest.
@@ -30,11 +30,11 @@ pub(super) struct Base {
     pub(super) options: Options,
     pub(super) counters: Arc<Counters>,
     pub(super) events: broadcast::Sender<Event>,
-    /// Whether connections of other peers have ever been awaited.
-    pub(super) accepts: watch::Sender<bool>,
+    /// Whether [`Coordinator::accept`](super::Coordinator::accept) has ever been called.
+    pub(super) has_accepted: watch::Sender<bool>,
     pub(super) shared: AttemptResources,
     found: Mutex<Option<Found>>,
-    /// One caller detects at a time; the others use its result.
+    /// One caller detects at a time. The others wait, and use its result, unless they ask `anew`.
     looking: tokio::sync::Mutex<()>,
 }
 
@@ -58,7 +58,7 @@ impl Base {
             options,
             counters: Arc::default(),
             events: broadcast::channel(EVENTS).0,
-            accepts: watch::Sender::new(false),
+            has_accepted: watch::Sender::new(false),
             shared: AttemptResources::new(),
             found: Mutex::default(),
             looking: tokio::sync::Mutex::default(),
@@ -75,7 +75,7 @@ impl Base {
         Progress::new(events, peer)
     }
 
-    /// The last result of detection, if there is any.
+    /// The last result of detection, however old; `None` before the first.
     pub(super) fn environment(&self) -> Option<Arc<Environment>> {
         self.found().map(|found| found.environment)
     }
@@ -85,8 +85,8 @@ impl Base {
         found.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The servers and the NAT: the last result if it is recent, otherwise a new one. `peer` is the name for the
-    /// credentials.
+    /// The servers and the NAT: the last results as long as they are recent, otherwise new ones. With `anew`, both are
+    /// always new. `peer` is the id for which the hub makes the credentials of its TURN servers.
     pub(super) async fn look(&self, peer: &str, anew: bool) -> Result<Arc<Environment>, Error> {
         let looked = timeout(LOOK_LIMIT, self.look_around(peer, anew)).await;
         looked.unwrap_or(Err(Error::TooLong { limit: LOOK_LIMIT }))
@@ -125,19 +125,20 @@ impl Base {
         Ok(environment)
     }
 
-    /// Asks the hub for its servers. A hub that has no space just now is asked again, as often as it is dialled.
-    async fn named_servers(&self, peer: &str) -> Result<IceServers, PageError> {
+    /// Asks the hub for its servers. A hub that cannot be reached, or has no space just now, is asked again, at most
+    /// `options.retries` times.
+    async fn named_servers(&self, peer: &str) -> Result<IceServers, IceServersError> {
         let options = &self.options;
         let Some(hub) = &options.hub else {
             return Ok(IceServers::default());
         };
-        let mut tries = 0;
+        let mut retries = 0;
         loop {
             let (token, tls) = (options.token.as_deref(), options.tls.clone());
-            match hub_page::ice_servers(hub, peer, token, tls).await {
-                Err(error) if error.passes() && tries < options.retries => {
-                    tries += 1;
-                    sleep(again::pause(tries)).await;
+            match ice_request::ice_servers(hub, peer, token, tls).await {
+                Err(error) if error.is_temporary() && retries < options.retries => {
+                    retries += 1;
+                    sleep(again::pause(retries)).await;
                 }
                 asked => return asked,
             }
@@ -194,7 +195,7 @@ impl Base {
     }
 }
 
-/// A name for credentials when no peer is registered yet.
+/// An id for the credentials while no peer is registered.
 pub(super) fn nobody() -> String {
     PeerId::random().to_string()
 }

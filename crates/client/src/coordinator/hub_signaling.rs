@@ -64,7 +64,7 @@ impl Dial {
         loop {
             match self.once().await {
                 Ok(client) => return Ok(client),
-                Err(error) if again::may_be_made(&error) && self.tries < self.retries => {
+                Err(error) if again::is_temporary_failure(&error) && self.tries < self.retries => {
                     self.tries += 1;
                     sleep(again::pause(self.tries)).await;
                 }
@@ -109,7 +109,7 @@ impl Dial {
             self.tries = 0;
         }
         let error = self.closed(ended.code, &ended.reason);
-        if !again::may_be_made(&error) || self.tries >= self.retries {
+        if !again::is_temporary_failure(&error) || self.tries >= self.retries {
             return Err(error);
         }
         self.tries += 1;

@@ -10,8 +10,8 @@ use tokio::time::timeout;
 
 /// How long to wait for a name to be looked up.
 const NAME_LIMIT: Duration = Duration::from_secs(3);
-/// The most servers of a kind that are read from one page: a hub names two or three of each.
-const MOST_LISTED: usize = 16;
+/// The most STUN servers, and the most TURN servers, that are kept from one answer: a hub names two or three of each.
+const MOST_KEPT: usize = 16;
 
 /// The transport to a TURN server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,8 +89,8 @@ fn read(text: &str) -> Option<IceUrl> {
         Some((place, query)) => (place, Some(query.strip_prefix("transport=")?)),
         None => (rest, None),
     };
-    let secure = matches!(scheme, "turns" | "stuns");
-    let place = read_place(place, if secure { 5349 } else { 3478 })?;
+    let default_port = if scheme == "turns" { 5349 } else { 3478 };
+    let place = read_place(place, default_port)?;
     match (scheme, query) {
         ("stun", None) => Some(IceUrl::Stun(place)),
         ("turn", None | Some("udp")) => Some(IceUrl::Turn(place, Transport::Udp)),
@@ -100,7 +100,7 @@ fn read(text: &str) -> Option<IceUrl> {
     }
 }
 
-fn read_place(text: &str, default: u16) -> Option<Place> {
+fn read_place(text: &str, default_port: u16) -> Option<Place> {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let (host, rest) = rest.split_once(']')?;
         let port = if rest.is_empty() {
@@ -115,7 +115,7 @@ fn read_place(text: &str, default: u16) -> Option<Place> {
             None => (text, None),
         }
     };
-    let port = port.map_or(Some(default), |port| port.parse().ok())?;
+    let port = port.map_or(Some(default_port), |port| port.parse().ok())?;
     let plain = !host.is_empty() && !host.contains(['/', '@', '#', ' ']);
     let host = host.to_owned();
     (plain && port != 0).then_some(Place { host, port })
@@ -169,7 +169,7 @@ impl IceServers {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Page {
+struct Answer {
     ice_servers: Vec<Listed>,
 }
 
@@ -182,11 +182,12 @@ struct Listed {
     credential: Option<String>,
 }
 
-/// Parses the answer of `GET /ice-servers`. URLs of another kind are left out.
-pub(super) fn read_page(body: &[u8]) -> Result<IceServers, serde_json::Error> {
-    let page: Page = serde_json::from_slice(body)?;
+/// Parses the answer of `GET /ice-servers`. URLs of another kind are left out, and so are those of TURN servers without
+/// credentials.
+pub(super) fn read_answer(body: &[u8]) -> Result<IceServers, serde_json::Error> {
+    let answer: Answer = serde_json::from_slice(body)?;
     let mut servers = IceServers::default();
-    for listed in page.ice_servers {
+    for listed in answer.ice_servers {
         for url in listed.urls.iter().filter_map(|url| url.parse().ok()) {
             match (url, &listed.username, &listed.credential) {
                 (IceUrl::Stun(place), _, _) => servers.stun.push(place),
@@ -204,12 +205,12 @@ pub(super) fn read_page(body: &[u8]) -> Result<IceServers, serde_json::Error> {
     }
     // Sorted before the list is cut: no number of TLS servers takes the place of one by UDP.
     servers.turn.sort_by_key(|server| server.transport);
-    servers.stun.truncate(MOST_LISTED);
-    servers.turn.truncate(MOST_LISTED);
+    servers.stun.truncate(MOST_KEPT);
+    servers.turn.truncate(MOST_KEPT);
     Ok(servers)
 }
 
-/// The addresses of a place, IPv4 first; empty when its name is not looked up in time.
+/// The addresses of a place, IPv4 first; empty if its name cannot be looked up in time.
 pub(super) async fn resolve(place: &Place) -> Vec<SocketAddr> {
     let looking = tokio::net::lookup_host((place.host.as_str(), place.port));
     let found = timeout(NAME_LIMIT, looking).await;
@@ -262,38 +263,37 @@ mod tests {
     }
 
     #[test]
-    fn a_page_gives_not_too_many_servers_in_the_order_of_their_transports_and_hides_credentials() {
-        let page = br#"{"iceServers":[{"urls":["stun:s:1","data:x"]},
+    fn an_answer_gives_not_too_many_servers_in_the_order_of_their_transports_and_hides_credentials()
+    {
+        let answer = br#"{"iceServers":[{"urls":["stun:s:1","data:x"]},
             {"urls":["turns:t:3","turn:t:2?transport=tcp","turn:t:2"],"username":"u","credential":"hush"},
             {"urls":["turn:without-credentials"]}]}"#;
-        let servers = read_page(page).unwrap();
+        let servers = read_answer(answer).unwrap();
         assert_eq!(servers.stun, [place("s", 1)]);
         let transports: Vec<Transport> = servers.turn.iter().map(|turn| turn.transport).collect();
         assert_eq!(transports, [Transport::Udp, Transport::Tcp, Transport::Tls]);
         assert!(!format!("{servers:?}").contains("hush"));
-        assert!(read_page(b"{}").is_err());
+        assert!(read_answer(b"{}").is_err());
         let all = |scheme: &str| {
             let urls = (1..=100).map(|port| format!("\"{scheme}:t:{port}\""));
             urls.collect::<Vec<_>>().join(",")
         };
         let (stun, turn) = (all("stun"), all("turn"));
-        let page = format!(
+        let answer = format!(
             r#"{{"iceServers":[{{"urls":[{stun},{turn}],"username":"u","credential":"c"}}]}}"#
         );
-        let servers = read_page(page.as_bytes()).unwrap();
+        let servers = read_answer(answer.as_bytes()).unwrap();
         assert_eq!((servers.stun.len(), servers.turn.len()), (16, 16));
     }
 
     #[test]
     fn tls_servers_that_come_first_do_not_push_out_udp() {
-        let urls: Vec<String> = (1..=16)
-            .map(|port| format!("\"turns:t:{port}\""))
-            .collect();
-        let page = format!(
+        let urls: Vec<String> = (1..=16).map(|port| format!("\"turns:t:{port}\"")).collect();
+        let answer = format!(
             r#"{{"iceServers":[{{"urls":[{},"turn:u:1"],"username":"u","credential":"c"}}]}}"#,
             urls.join(",")
         );
-        let servers = read_page(page.as_bytes()).unwrap();
+        let servers = read_answer(answer.as_bytes()).unwrap();
         assert_eq!(servers.turn.len(), 16);
         assert_eq!(servers.turn[0].transport, Transport::Udp);
     }

@@ -36,9 +36,9 @@ mod datagram;
 mod detect;
 mod failure;
 mod gather;
-mod hub_page;
 mod hub_signaling;
 mod ice;
+mod ice_request;
 mod lingering;
 mod link;
 mod meet;
@@ -74,8 +74,8 @@ pub use attempt::Channel;
 pub use datagram::Datagram;
 pub use detect::{Finding, NatInfo};
 pub use failure::{ConnectFailure, Tried};
-pub use hub_page::PageError;
 pub use ice::{IceServers, IceUrl, InvalidIceUrl, Place, Transport, TurnServer};
+pub use ice_request::IceServersError;
 pub use link::{Incoming, Outgoing, Signaling};
 pub use nat_type::{NatType, Observations};
 pub use options::{Builder, NETWORK};
@@ -119,9 +119,9 @@ pub struct Connected {
 /// Why a coordinator cannot carry out a request.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The hub did not name its servers.
+    /// The hub did not name its STUN and TURN servers.
     #[error(transparent)]
-    Page(#[from] PageError),
+    IceServers(#[from] IceServersError),
     /// There was no connection to the hub.
     #[error(transparent)]
     Hub(#[from] ConnectError),
@@ -197,7 +197,7 @@ impl Coordinator {
         self.look(false).await
     }
 
-    /// Detects the NAT again: networks change.
+    /// Asks the hub for its servers and detects the NAT again: networks change.
     pub async fn nat_info(&self) -> Result<NatInfo, Error> {
         self.look(true).await
     }
@@ -300,7 +300,7 @@ impl Coordinator {
     /// The next connection that another peer asked for; `None` after the end. Until this has been called once, peers
     /// that ask are refused. Cancel-safe.
     pub async fn accept(&self) -> Option<Connected> {
-        self.base().accepts.send_replace(true);
+        self.base().has_accepted.send_replace(true);
         self.inner.waiting.lock().await.recv().await
     }
 

@@ -212,8 +212,8 @@ impl Registration {
     /// Answers a peer that asks, unless the program would not accept the connection.
     async fn answer(self: Arc<Self>, place: Place, inbox: mpsc::Receiver<Told>, ask: Asked) {
         let (peer, id) = place.key.clone();
-        let mut accepts = self.base.accepts.subscribe();
-        let accepting = timeout(ACCEPTS_SOON, accepts.wait_for(|accepts| *accepts)).await;
+        let mut has_accepted = self.base.has_accepted.subscribe();
+        let accepting = timeout(ACCEPTS_SOON, has_accepted.wait_for(|has| *has)).await;
         // Held for the connection, so that there is space for it once it is made.
         let slot = self.accepted.clone().try_reserve_owned();
         let (Ok(Ok(_)), Ok(slot)) = (accepting, slot) else {

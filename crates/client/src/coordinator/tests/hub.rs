@@ -169,7 +169,7 @@ async fn a_hub_that_takes_nothing_any_more_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_asked_for_too_often_is_asked_for_again_and_a_refusal_is_final() {
+async fn a_hub_that_is_asked_too_often_for_its_servers_is_asked_again_and_a_refusal_is_final() {
     let (listener, hub) = listen().await;
     let servers = r#"{"iceServers":[]}"#;
     let serving = async {
@@ -183,8 +183,7 @@ async fn a_page_that_is_asked_for_too_often_is_asked_for_again_and_a_refusal_is_
     let both = async { tokio::join!(asking, serving) };
     let ((first, second), ()) = timeout(LIMIT, both).await.unwrap();
     assert!(first.is_ok(), "{first:?}");
-    let refused =
-        matches!(&second, Err(Error::Page(PageError::Refused { status, .. })) if *status == 401);
+    let refused = matches!(&second, Err(Error::IceServers(IceServersError::Refused { status, .. })) if *status == 401);
     assert!(refused, "{second:?}");
 }
 
@@ -231,7 +230,7 @@ async fn a_token_that_no_header_can_carry_is_none_of_the_hub_s_and_silence_is_to
         .build();
     let failed = ada.initialize().await;
     assert!(
-        matches!(failed, Err(Error::Page(PageError::BadToken))),
+        matches!(failed, Err(Error::IceServers(IceServersError::BadToken))),
         "{failed:?}"
     );
     drop(listener);

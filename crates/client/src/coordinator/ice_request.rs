@@ -20,10 +20,11 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// The most bytes of the answer.
 const LONGEST: usize = 64 * 1024;
 
-/// Why a hub did not name any servers.
+/// Why a hub did not name its servers.
 #[derive(Debug, Error)]
-pub enum PageError {
-    /// The request failed.
+pub enum IceServersError {
+    /// There was no answer, or none that can be read: the hub cannot be reached, was too slow, or sent something else
+    /// than a list of servers.
     #[error("cannot ask {hub} for its ICE servers: {reason}")]
     Unreachable {
         /// The hub that was asked.
@@ -31,7 +32,7 @@ pub enum PageError {
         /// Why, in words.
         reason: String,
     },
-    /// It refuses this peer.
+    /// The hub answered with the HTTP status of a failure: it refuses this peer, or is full.
     #[error("{hub} refused to name its ICE servers: {status}")]
     Refused {
         /// The hub that was asked.
@@ -44,25 +45,25 @@ pub enum PageError {
     BadToken,
 }
 
-impl PageError {
-    /// Whether the result may be different a little later.
-    pub(super) fn passes(&self) -> bool {
+impl IceServersError {
+    /// Whether the same request may succeed a little later.
+    pub(super) fn is_temporary(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::Refused { status, .. } => again::passes(*status),
+            Self::Refused { status, .. } => again::is_temporary(*status),
             Self::BadToken => false,
         }
     }
 }
 
-/// The servers that a hub names for this peer; empty when it has none.
+/// The servers that a hub names for this peer; empty if it answers 404.
 pub(super) async fn ice_servers(
     hub: &HubUrl,
     peer: &str,
     token: Option<&str>,
     tls: Option<Arc<rustls::ClientConfig>>,
-) -> Result<IceServers, PageError> {
-    let unreachable = |reason: String| PageError::Unreachable {
+) -> Result<IceServers, IceServersError> {
+    let unreachable = |reason: String| IceServersError::Unreachable {
         hub: hub.clone(),
         reason,
     };
@@ -72,10 +73,10 @@ pub(super) async fn ice_servers(
         .map_err(|_| unreachable(format!("no answer within {LIMIT:?}")))?
         .map_err(|error| unreachable(tls::words(&*error)))?;
     match status {
-        StatusCode::OK => ice::read_page(&body)
-            .map_err(|error| unreachable(format!("what it answers is no list of them: {error}"))),
+        StatusCode::OK => ice::read_answer(&body)
+            .map_err(|error| unreachable(format!("its answer is no list of them: {error}"))),
         StatusCode::NOT_FOUND => Ok(IceServers::default()),
-        status => Err(PageError::Refused {
+        status => Err(IceServersError::Refused {
             hub: hub.clone(),
             status,
         }),
@@ -86,7 +87,7 @@ fn request(
     hub: &HubUrl,
     peer: &str,
     token: Option<&str>,
-) -> Result<Request<Empty<Bytes>>, PageError> {
+) -> Result<Request<Empty<Bytes>>, IceServersError> {
     let query: String = url::form_urlencoded::byte_serialize(peer.as_bytes()).collect();
     let mut request = Request::builder()
         .uri(format!("/ice-servers?peerId={query}"))
@@ -96,7 +97,7 @@ fn request(
     }
     // Only the token can be invalid here.
     let request = request.body(Empty::new());
-    request.map_err(|_| PageError::BadToken)
+    request.map_err(|_| IceServersError::BadToken)
 }
 
 async fn ask(
