@@ -1,7 +1,7 @@
 //! What a person types: the lines of standard input.
 //!
 //! Owns the thread that reads them. Invariant: a terminal is read only while this process is in its foreground, because
-//! the system stops a process that reads it from the background; `fg` has the commands heard again. Called by `talk`.
+//! the system stops a process that reads it from the background. After `fg`, lines are read again. Called by `talk`.
 
 use std::{
     fs::File,
@@ -19,10 +19,10 @@ use rustix::{
 };
 use tokio::sync::mpsc;
 
-/// How often a process in the background checks whether it has the terminal by now.
+/// How often a process in the background checks whether it is in the foreground again.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Reads lines from now on. The channel closes at the end of the input; an error is the last that comes.
+/// Reads lines from now on. The channel closes at the end of the input, or after an error.
 pub fn lines() -> io::Result<mpsc::Receiver<io::Result<String>>> {
     let stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let (sender, receiver) = mpsc::channel(1);
@@ -43,7 +43,7 @@ fn hand_over(mut input: BufReader<File>, to: &mpsc::Sender<io::Result<String>>) 
 
 fn next_line(input: &mut BufReader<File>) -> io::Result<Option<String>> {
     if input.buffer().is_empty() {
-        wait_for_turn(input.get_ref())?;
+        wait_until_readable(input.get_ref())?;
     }
     let mut line = String::new();
     let read = input.read_line(&mut line)?;
@@ -51,11 +51,11 @@ fn next_line(input: &mut BufReader<File>) -> io::Result<Option<String>> {
 }
 
 /// Waits until there is something to read, and this process may read it.
-fn wait_for_turn(input: &File) -> io::Result<()> {
+fn wait_until_readable(input: &File) -> io::Result<()> {
     loop {
-        let mut input = [PollFd::new(input, PollFlags::IN)];
-        match poll(&mut input, None) {
-            Ok(_) if is_in_foreground(&input[0]) => return Ok(()),
+        let mut polled = [PollFd::new(input, PollFlags::IN)];
+        match poll(&mut polled, None) {
+            Ok(_) if is_in_foreground(&polled[0]) => return Ok(()),
             Ok(_) => thread::sleep(LOOK_EVERY),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
