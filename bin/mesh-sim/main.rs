@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 use hubmesh_cli as cli;
 use hubmesh_core::mutants::Mutants;
 use hubmesh_sim::figures::scale::{self, Bootstraps, ScalePlan};
-use hubmesh_sim::figures::{self, Figure, Leg, Meters, Plan, Progress};
+use hubmesh_sim::figures::{self, Figure, Meters, Plan, Progress, Section};
 use hubmesh_sim::history::{self, Outcome};
 use hubmesh_sim::{scripts, siege};
 
@@ -30,7 +30,7 @@ enum Command {
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(4..))]
         hubs: u16,
         /// The number of peers of the whole mesh. Every hub keeps all of them, so a mesh of many hubs is measured with
-        /// as many as fit in memory, and all of them in a second leg on three hubs.
+        /// as many as fit in memory, and all of them in a second section on three hubs.
         #[arg(long, default_value_t = 1_000)]
         peers: usize,
         /// Hubs take from each other only the networks of interest: fifty peers in each, on one to four hubs.
@@ -243,15 +243,15 @@ fn status(name: &str) -> usize {
 }
 
 /// Prints the measurements, as they come or as JSON at the end.
-fn print(json: bool, measure: impl FnOnce(Meters) -> Vec<Leg>) -> ExitCode {
-    let legs = measure(Meters {
+fn print(json: bool, measure: impl FnOnce(Meters) -> Vec<Section>) -> ExitCode {
+    let sections = measure(Meters {
         memory: || ALLOCATED.load(Ordering::Relaxed),
         resident: || status("VmRSS:"),
         cpu: cpu_time,
         told: if json { |_| {} } else { print_progress },
     });
     if json {
-        match serde_json::to_string_pretty(&legs) {
+        match serde_json::to_string_pretty(&sections) {
             Ok(text) => println!("{text}"),
             Err(_) => return ExitCode::FAILURE,
         }
@@ -267,7 +267,7 @@ fn print(json: bool, measure: impl FnOnce(Meters) -> Vec<Leg>) -> ExitCode {
 
 fn print_progress(progress: Progress<'_>) {
     match progress {
-        Progress::Leg(title) => println!("{title}"),
+        Progress::Section(title) => println!("{title}"),
         Progress::Figure(Figure {
             name,
             value,

@@ -41,9 +41,9 @@ pub struct Figure {
     pub target: Option<f64>,
 }
 
-/// The measurements in one world.
+/// A section of the report: the figures of one world.
 #[derive(Clone, Debug, serde::Serialize)]
-pub struct Leg {
+pub struct Section {
     /// A description of the world.
     pub title: String,
     /// The figures.
@@ -52,10 +52,10 @@ pub struct Leg {
     meters: Meters,
 }
 
-impl Leg {
+impl Section {
     fn new(title: String, meters: Meters) -> Self {
-        (meters.told)(Progress::Leg(&title));
-        Leg {
+        (meters.told)(Progress::Section(&title));
+        Section {
             title,
             figures: Vec::new(),
             meters,
@@ -66,7 +66,7 @@ impl Leg {
         self.push(name, value, unit, None);
     }
 
-    fn compare(&mut self, name: &str, value: f64, unit: &'static str, target: f64) {
+    fn add_with_target(&mut self, name: &str, value: f64, unit: &'static str, target: f64) {
         self.push(name, value, unit, Some(target));
     }
 
@@ -107,8 +107,8 @@ impl Plan {
 /// A progress report while a plan runs: it takes minutes.
 #[derive(Clone, Copy, Debug)]
 pub enum Progress<'a> {
-    /// A part begins; with a description of its world.
-    Leg(&'a str),
+    /// A section begins; with the description of its world.
+    Section(&'a str),
     /// A figure was measured.
     Figure(&'a Figure),
 }
@@ -133,7 +133,7 @@ impl Meters {
 }
 
 /// Runs the plan. The peers come first: later, resident memory would include memory that was freed before.
-pub fn measure(plan: Plan, meters: Meters) -> Vec<Leg> {
+pub fn measure(plan: Plan, meters: Meters) -> Vec<Section> {
     vec![
         remote::measure(plan, meters),
         mesh::measure(plan.that_fits(), meters),
@@ -141,7 +141,7 @@ pub fn measure(plan: Plan, meters: Meters) -> Vec<Leg> {
 }
 
 /// Runs the plan in a narrow mesh.
-pub fn measure_interest(plan: Plan, meters: Meters) -> Vec<Leg> {
+pub fn measure_interest(plan: Plan, meters: Meters) -> Vec<Section> {
     interest::measure(plan, meters)
 }
 
@@ -269,9 +269,9 @@ mod tests {
             cpu: || Duration::ZERO,
             told: |_| {},
         };
-        let legs = measure(plan, meters);
+        let sections = measure(plan, meters);
         let named = |name: &str| {
-            let all = legs.iter().flat_map(|leg| &leg.figures);
+            let all = sections.iter().flat_map(|section| &section.figures);
             let found: Vec<f64> = all
                 .filter(|figure| figure.name.starts_with(name))
                 .map(|figure| figure.value)
@@ -279,7 +279,7 @@ mod tests {
             assert!(!found.is_empty(), "no figure is called {name}");
             found
         };
-        for figure in legs.iter().flat_map(|leg| &leg.figures) {
+        for figure in sections.iter().flat_map(|section| &section.figures) {
             assert!(figure.value.is_finite(), "{figure:?}");
         }
         assert_eq!(named("copies of a change"), [5.0]);

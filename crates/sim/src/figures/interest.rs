@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use super::ways::Ways;
 use super::{
-    Leg, Meters, NETWORK, Plan, first_and_another, is_known, of_links, person, quantile, seconds,
+    Meters, NETWORK, Plan, Section, first_and_another, is_known, of_links, person, quantile,
+    seconds,
 };
 use crate::sessions::Status;
 use crate::world::{HostNo, World};
@@ -45,28 +46,28 @@ fn that_fits(plan: Plan) -> Plan {
     }
 }
 
-pub(super) fn measure(plan: Plan, meters: Meters) -> Vec<Leg> {
+pub(super) fn measure(plan: Plan, meters: Meters) -> Vec<Section> {
     let (played, transit) = mesh(that_fits(plan), meters);
     vec![played, one_hub(plan, transit, meters)]
 }
 
-fn mesh(plan: Plan, meters: Meters) -> (Leg, f64) {
-    let mut leg = Leg::new(
+fn mesh(plan: Plan, meters: Meters) -> (Section, f64) {
+    let mut section = Section::new(
         format!(
             "the mesh: {} hubs, {} peers in networks of {NETWORK} on 1-{SPREAD} hubs, links of 2-82 ms, seed {}",
             plan.hubs, plan.peers, plan.seed
         ),
         meters,
     );
-    let mut world = cold_start(plan, &mut leg);
-    let transit = population(&mut world, plan, meters, &mut leg);
-    joins(&mut world, plan, &mut leg);
-    first_joins(&mut world, plan, &mut leg);
-    background(&mut world, plan, &mut leg);
-    (leg, transit)
+    let mut world = cold_start(plan, &mut section);
+    let transit = population(&mut world, plan, meters, &mut section);
+    joins(&mut world, plan, &mut section);
+    first_joins(&mut world, plan, &mut section);
+    background(&mut world, plan, &mut section);
+    (section, transit)
 }
 
-fn cold_start(plan: Plan, leg: &mut Leg) -> World {
+fn cold_start(plan: Plan, section: &mut Section) -> World {
     let mut config = of_links(plan.seed);
     config.core.interest.full_hubs = config.core.interest.full_hubs.min(plan.hubs - 1);
     let mut world = World::new(config);
@@ -80,7 +81,7 @@ fn cold_start(plan: Plan, leg: &mut Leg) -> World {
         (0..plan.hubs).all(|no| world.core(no).is_some_and(Core::is_narrow))
     });
     let took = narrow.then(|| Duration::from_micros(world.now() - began));
-    leg.add(
+    section.add(
         "cold start: every hub takes single networks after",
         seconds(took),
         "s",
@@ -90,7 +91,7 @@ fn cold_start(plan: Plan, leg: &mut Leg) -> World {
 }
 
 /// Lets all peers join; returns how many sets a hub has for its neighbours, for each that it has for itself.
-fn population(world: &mut World, plan: Plan, meters: Meters, leg: &mut Leg) -> f64 {
+fn population(world: &mut World, plan: Plan, meters: Meters, section: &mut Section) -> f64 {
     let (memory, clock) = ((meters.memory)(), (meters.cpu)());
     let _ = world.take_totals();
     let mut by_host = vec![Vec::new(); plan.hubs];
@@ -106,19 +107,19 @@ fn population(world: &mut World, plan: Plan, meters: Meters, leg: &mut Leg) -> f
     // Lines that were sent while networks grew are sent again, a bounded number in each round of housekeeping.
     let lines = plan.peers / NETWORK * SPREAD / plan.hubs;
     world.run_for(Duration::from_secs(30 * (2 + lines as u64 / 32)));
-    leg.add(
+    section.add(
         "joins in bulk: CPU time per join",
         meters.cpu_since(clock) * 1e6 / plan.peers.max(1) as f64,
         "us",
     );
     let sent = world.take_totals().sent;
-    leg.add(
+    section.add(
         "... bytes per join, lines and sets that are new included",
         sent.delta_bytes as f64 / plan.peers.max(1) as f64,
         "B",
     );
     let grown = (meters.memory)().saturating_sub(memory) as f64;
-    leg.add("... memory per hub", grown / plan.hubs as f64 / 1e6, "MB");
+    section.add("... memory per hub", grown / plan.hubs as f64 / 1e6, "MB");
     let (mut own, mut transit, mut lines, mut claims) = (0_usize, 0_usize, 0_usize, 0_usize);
     for no in 0..plan.hubs {
         let Some(core) = world.core(no) else { continue };
@@ -135,19 +136,19 @@ fn population(world: &mut World, plan: Plan, meters: Meters, leg: &mut Leg) -> f
         }
     }
     let per_hub = |sum: usize| sum as f64 / plan.hubs as f64;
-    leg.add("lines per hub", per_hub(lines), "");
-    leg.add("claims per hub, its own included", per_hub(claims), "");
-    leg.add(
+    section.add("lines per hub", per_hub(lines), "");
+    section.add("claims per hub, its own included", per_hub(claims), "");
+    section.add(
         "sets of single networks per hub, of its own interest",
         per_hub(own),
         "",
     );
-    leg.add("... for its neighbours", per_hub(transit), "");
+    section.add("... for its neighbours", per_hub(transit), "");
     transit as f64 / own.max(1) as f64
 }
 
 /// Single joins to networks in which their hubs already have members, one at a time in a mesh at rest.
-fn joins(world: &mut World, plan: Plan, leg: &mut Leg) {
+fn joins(world: &mut World, plan: Plan, section: &mut Section) {
     let rounds = 100;
     let (mut times, mut interested) = (Vec::new(), 0);
     let _ = world.take_totals();
@@ -172,29 +173,29 @@ fn joins(world: &mut World, plan: Plan, leg: &mut Leg) {
         world.run_for(Duration::from_millis(20));
     }
     let sent = world.take_totals().sent;
-    leg.add(
+    section.add(
         "a join is at the last hub with an interest, p50",
         quantile(&mut times, 0.5),
         "ms",
     );
-    leg.add("... p99", quantile(&mut times, 0.99), "ms");
+    section.add("... p99", quantile(&mut times, 0.99), "ms");
     let interested = interested.max(1) as f64;
-    leg.add(
+    section.add(
         "hubs with an interest in a join, beside its own",
         interested / rounds as f64,
         "",
     );
-    leg.add(
+    section.add(
         "... links that it crosses",
         sent.changes as f64 / rounds as f64,
         "",
     );
-    leg.add(
+    section.add(
         "bytes per join and link crossed",
         sent.delta_bytes as f64 / sent.changes.max(1) as f64,
         "B",
     );
-    leg.compare(
+    section.add_with_target(
         "bytes per join and hub with an interest",
         sent.delta_bytes as f64 / interested,
         "B",
@@ -203,7 +204,7 @@ fn joins(world: &mut World, plan: Plan, leg: &mut Leg) {
 }
 
 /// Joins to networks that are new to their hubs, each with an immediate signal to a peer there.
-fn first_joins(world: &mut World, plan: Plan, leg: &mut Leg) {
+fn first_joins(world: &mut World, plan: Plan, section: &mut Section) {
     let (mut accepted, mut delivered) = (Vec::new(), Vec::new());
     let ways = Ways::of(world);
     let mut trips = Vec::new();
@@ -235,41 +236,41 @@ fn first_joins(world: &mut World, plan: Plan, leg: &mut Leg) {
         world.run_for(Duration::from_millis(100));
     }
     let sent = world.take_totals().sent;
-    leg.add(
+    section.add(
         "a join to a network that is new to its hub, p50",
         quantile(&mut accepted, 0.5),
         "ms",
     );
-    leg.add("... p99", quantile(&mut accepted, 0.99), "ms");
-    leg.add(
+    section.add("... p99", quantile(&mut accepted, 0.99), "ms");
+    section.add(
         "... and a signal to somebody there has arrived, p99",
         quantile(&mut delivered, 0.99),
         "ms",
     );
-    leg.add(
+    section.add(
         "there and back to the farthest hub, p50",
         quantile(&mut trips, 0.5),
         "ms",
     );
     let bytes = sent.delta_bytes + sent.follow_bytes;
-    leg.add(
+    section.add(
         "bytes of such a join, its peers' sets and the word to all included",
         bytes as f64 / rounds as f64 / 1e3,
         "kB",
     );
 }
 
-fn background(world: &mut World, plan: Plan, leg: &mut Leg) {
+fn background(world: &mut World, plan: Plan, section: &mut Section) {
     world.run_for(Duration::from_secs(10));
     let span = Duration::from_secs(60);
     let sent = world.take_totals_over(span).sent;
     let rate = (sent.delta_bytes + sent.follow_bytes) as f64 / 60.0 / plan.hubs as f64;
-    leg.compare("lines and sets at rest, per hub", rate, "B/s", 1.0);
+    section.add_with_target("lines and sets at rest, per hub", rate, "B/s", 1.0);
 }
 
 /// The directory of one hub in the whole plan.
-fn one_hub(plan: Plan, transit: f64, meters: Meters) -> Leg {
-    let mut leg = Leg::new(
+fn one_hub(plan: Plan, transit: f64, meters: Meters) -> Section {
+    let mut section = Section::new(
         format!(
             "one of {} hubs with {} peers: its directory, filled with all that it holds, and {transit:.2} sets for neighbours for each of its own",
             plan.hubs, plan.peers
@@ -319,13 +320,13 @@ fn one_hub(plan: Plan, transit: f64, meters: Meters) -> Leg {
     }
     directory.open_views(&id(me));
     let grown = (meters.memory)().saturating_sub(memory) as f64;
-    leg.add("networks", networks as f64, "");
-    leg.add("lines", directory.lines().len() as f64, "");
-    leg.add("its own peers", directory.own_peers() as f64, "");
-    leg.add("claims, its own included", directory.records() as f64, "");
-    leg.add("sets of single networks", directory.parts() as f64, "");
-    leg.compare("memory of the directory", grown / 1e6, "MB", 150.0);
-    leg
+    section.add("networks", networks as f64, "");
+    section.add("lines", directory.lines().len() as f64, "");
+    section.add("its own peers", directory.own_peers() as f64, "");
+    section.add("claims, its own included", directory.records() as f64, "");
+    section.add("sets of single networks", directory.parts() as f64, "");
+    section.add_with_target("memory of the directory", grown / 1e6, "MB", 150.0);
+    section
 }
 
 fn id(no: HostNo) -> HubId {

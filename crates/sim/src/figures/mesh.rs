@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::ways::Ways;
 use super::{
-    Claims, Leg, Meters, Plan, authored, first_and_another, known, of_links, person, quantile,
+    Claims, Meters, Plan, Section, authored, first_and_another, known, of_links, person, quantile,
     seconds, split, until_shown,
 };
 use crate::checks;
@@ -16,27 +16,27 @@ use hubmesh_core::CoreConfig;
 
 const TICK: Duration = Duration::from_micros(100);
 
-pub(super) fn measure(plan: Plan, meters: Meters) -> Leg {
-    let mut leg = Leg::new(
+pub(super) fn measure(plan: Plan, meters: Meters) -> Section {
+    let mut section = Section::new(
         format!(
             "the mesh: {} hubs, {} peers on all of them, links of 2-82 ms that gather for 2 ms when busy, seed {}",
             plan.hubs, plan.peers, plan.seed
         ),
         meters,
     );
-    let mut world = cold_start(plan, meters, &mut leg);
-    let mut claims = population(&mut world, plan, meters, &mut leg);
-    joins(&mut world, plan, &mut leg);
-    idle(&mut world, &mut leg);
+    let mut world = cold_start(plan, meters, &mut section);
+    let mut claims = population(&mut world, plan, meters, &mut section);
+    joins(&mut world, plan, &mut section);
+    idle(&mut world, &mut section);
     let (restarted, killed) = (plan.hubs / 3, plan.hubs / 2);
-    restart(&mut world, plan, restarted, meters, &mut leg);
-    kill(&mut world, plan, killed, &mut leg);
+    restart(&mut world, plan, restarted, meters, &mut section);
+    kill(&mut world, plan, killed, &mut section);
     // Their clients were lost with them.
     claims[restarted].clear();
     claims[killed].clear();
-    split::measure(&mut world, plan, claims, meters, &mut leg);
-    power_off(&mut world, plan, plan.hubs - 1, &mut leg);
-    leg
+    split::measure(&mut world, plan, claims, meters, &mut section);
+    power_off(&mut world, plan, plan.hubs - 1, &mut section);
+    section
 }
 
 fn reach_all(world: &World, plan: Plan) -> bool {
@@ -47,7 +47,7 @@ fn reach_all(world: &World, plan: Plan) -> bool {
     })
 }
 
-fn cold_start(plan: Plan, meters: Meters, leg: &mut Leg) -> World {
+fn cold_start(plan: Plan, meters: Meters, section: &mut Section) -> World {
     let mut config = WorldConfig {
         core: CoreConfig::default(),
         ..of_links(plan.seed)
@@ -64,30 +64,30 @@ fn cold_start(plan: Plan, meters: Meters, leg: &mut Leg) -> World {
     let limit = Duration::from_secs(300);
     let all = world.run_until_true(step, limit, |world| reach_all(world, plan));
     let took = all.then(|| Duration::from_micros(world.now() - began));
-    leg.add(
+    section.add(
         "cold start: every hub reaches every other after",
         seconds(took),
         "s",
     );
     world.run_for(Duration::from_secs(10));
     let per_hub = world.take_totals().control_bytes as f64 / plan.hubs as f64;
-    leg.add(
+    section.add(
         "... bytes sent per hub, 10 s more included",
         per_hub / 1e3,
         "kB",
     );
-    leg.add("... CPU time, all hubs", meters.cpu_since(clock), "s");
+    section.add("... CPU time, all hubs", meters.cpu_since(clock), "s");
     let grown = (meters.memory)().saturating_sub(memory) as f64;
-    leg.add(
+    section.add(
         "... memory per hub and hub known to it",
         grown / (plan.hubs * plan.hubs) as f64,
         "B",
     );
-    leg.add("links per hub", Ways::of(&world).degree(), "");
+    section.add("links per hub", Ways::of(&world).degree(), "");
     world
 }
 
-fn population(world: &mut World, plan: Plan, meters: Meters, leg: &mut Leg) -> Claims {
+fn population(world: &mut World, plan: Plan, meters: Meters, section: &mut Section) -> Claims {
     let (memory, clock, joined_at) = ((meters.memory)(), (meters.cpu)(), world.now());
     let _ = world.take_totals();
     let mut claims = vec![Vec::new(); plan.hubs];
@@ -107,20 +107,20 @@ fn population(world: &mut World, plan: Plan, meters: Meters, leg: &mut Leg) -> C
     world.run_for(Duration::from_secs(1));
     let grown = (meters.memory)().saturating_sub(memory) as f64;
     let records = (plan.peers * plan.hubs).max(1) as f64;
-    leg.add(
+    section.add(
         "joins in bulk: every hub knows every peer after",
         seconds(took),
         "s",
     );
-    leg.add(
+    section.add(
         "... CPU time per join and hub",
         meters.cpu_since(clock) * 1e6 / records,
         "us",
     );
-    leg.add("... memory per peer and hub", grown / records, "B");
+    section.add("... memory per peer and hub", grown / records, "B");
     let crossings = (plan.peers * (plan.hubs - 1)).max(1) as f64;
     let sent = world.take_totals().sent;
-    leg.compare(
+    section.add_with_target(
         "bytes per join and hub, in bulk",
         sent.delta_bytes as f64 / crossings,
         "B",
@@ -130,7 +130,7 @@ fn population(world: &mut World, plan: Plan, meters: Meters, leg: &mut Leg) -> C
 }
 
 /// Single joins, one at a time in a mesh at rest.
-fn joins(world: &mut World, plan: Plan, leg: &mut Leg) {
+fn joins(world: &mut World, plan: Plan, section: &mut Section) {
     let rounds = if plan.hubs > 200 { 50 } else { 200 };
     let ways = Ways::of(world);
     let (mut times, mut shortest) = (Vec::new(), Vec::new());
@@ -148,23 +148,23 @@ fn joins(world: &mut World, plan: Plan, leg: &mut Leg) {
     }
     let sent = world.take_totals().sent;
     let target = if plan.hubs > 100 { 60.0 } else { 35.0 };
-    leg.add("join on the last hub, p50", quantile(&mut times, 0.5), "ms");
-    leg.add("... shortest way, p50", quantile(&mut shortest, 0.5), "ms");
-    leg.compare(
+    section.add("join on the last hub, p50", quantile(&mut times, 0.5), "ms");
+    section.add("... shortest way, p50", quantile(&mut shortest, 0.5), "ms");
+    section.add_with_target(
         "join on the last hub, p99",
         quantile(&mut times, 0.99),
         "ms",
         target,
     );
-    leg.add("... shortest way, p99", quantile(&mut shortest, 0.99), "ms");
+    section.add("... shortest way, p99", quantile(&mut shortest, 0.99), "ms");
     let crossings = (rounds * (plan.hubs - 1)).max(1) as f64;
-    leg.compare(
+    section.add_with_target(
         "bytes per join and hub, one at a time",
         sent.delta_bytes as f64 / crossings,
         "B",
         40.0,
     );
-    leg.compare(
+    section.add_with_target(
         "copies of a change",
         sent.changes as f64 / rounds as f64,
         "",
@@ -172,15 +172,15 @@ fn joins(world: &mut World, plan: Plan, leg: &mut Leg) {
     );
 }
 
-fn idle(world: &mut World, leg: &mut Leg) {
+fn idle(world: &mut World, section: &mut Section) {
     let totals = world.take_totals_over(Duration::from_secs(10));
     let links = Ways::of(world).count().max(1);
     let rate = (totals.control_bytes + totals.data_bytes) as f64 / 10.0 / links as f64;
-    leg.compare("idle traffic per link, both ways", rate, "B/s", 100.0);
+    section.add_with_target("idle traffic per link, both ways", rate, "B/s", 100.0);
 }
 
 /// A hub's process ends, and another starts at once.
-fn restart(world: &mut World, plan: Plan, no: HostNo, meters: Meters, leg: &mut Leg) {
+fn restart(world: &mut World, plan: Plan, no: HostNo, meters: Meters, section: &mut Section) {
     let sets: Vec<_> = (0..plan.hubs)
         .filter(|other| *other != no)
         .filter_map(|other| authored(world, other))
@@ -191,7 +191,7 @@ fn restart(world: &mut World, plan: Plan, no: HostNo, meters: Meters, leg: &mut 
     world.restart(no, 0);
     let limit = Duration::from_secs(60);
     let took = until_shown(world, vec![no], &sets, Duration::from_millis(1), limit);
-    leg.add(
+    section.add(
         "a restarted hub knows everybody again after",
         seconds(took),
         "s",
@@ -201,8 +201,8 @@ fn restart(world: &mut World, plan: Plan, no: HostNo, meters: Meters, leg: &mut 
     let per_hub = sent.topology_bytes as f64 / plan.hubs as f64 / 1e3;
     let name = "... link records, and words about them, sent per hub";
     let target = (plan.hubs <= 100).then_some(20.0);
-    leg.push(name, per_hub, "kB", target);
-    leg.add(
+    section.push(name, per_hub, "kB", target);
+    section.add(
         "... CPU time, all hubs, 10 s more included",
         meters.cpu_since(clock),
         "s",
@@ -227,20 +227,20 @@ fn until_hidden(world: &mut World, plan: Plan, no: HostNo) -> f64 {
     seconds(gone.then(|| Duration::from_micros(world.now() - began)))
 }
 
-fn kill(world: &mut World, plan: Plan, no: HostNo, leg: &mut Leg) {
+fn kill(world: &mut World, plan: Plan, no: HostNo, section: &mut Section) {
     world.run_for(Duration::from_secs(5));
     world.kill(no);
     let took = until_hidden(world, plan, no);
-    leg.compare("leaves after a hub's process is killed", took, "s", 5.5);
+    section.add_with_target("leaves after a hub's process is killed", took, "s", 5.5);
     world.boot(no);
     world.run_for(Duration::from_secs(15));
 }
 
-fn power_off(world: &mut World, plan: Plan, no: HostNo, leg: &mut Leg) {
+fn power_off(world: &mut World, plan: Plan, no: HostNo, section: &mut Section) {
     world.run_for(Duration::from_secs(15));
     world.power_off(no);
     let took = until_hidden(world, plan, no);
-    leg.compare("leaves after a machine lost power", took, "s", 5.5);
+    section.add_with_target("leaves after a machine lost power", took, "s", 5.5);
     let parts = checks::components(world).len();
-    leg.compare("parts of the mesh that are left", parts as f64, "", 1.0);
+    section.add_with_target("parts of the mesh that are left", parts as f64, "", 1.0);
 }

@@ -5,15 +5,15 @@
 
 use std::time::Duration;
 
-use super::{Leg, Meters, Plan, authored, person, seconds, until_shown};
+use super::{Meters, Plan, Section, authored, person, seconds, until_shown};
 use crate::world::{HostNo, World, WorldConfig};
 
 const LEARNER: HostNo = 2;
 const STEP: Duration = Duration::from_micros(500);
 const LIMIT: Duration = Duration::from_secs(120);
 
-pub(super) fn measure(plan: Plan, meters: Meters) -> Leg {
-    let mut leg = Leg::new(
+pub(super) fn measure(plan: Plan, meters: Meters) -> Section {
+    let mut section = Section::new(
         format!(
             "the peers: {} peers without data, {} in a network, on 2 hubs; a third learns all; links of 0.2 ms, seed {}",
             plan.peers,
@@ -23,9 +23,9 @@ pub(super) fn measure(plan: Plan, meters: Meters) -> Leg {
         meters,
     );
     let mut world = populate(plan);
-    first_sight(&mut world, plan, meters, &mut leg);
-    again(&mut world, plan, meters, &mut leg);
-    leg
+    first_sight(&mut world, plan, meters, &mut section);
+    again(&mut world, plan, meters, &mut section);
+    section
 }
 
 fn populate(plan: Plan) -> World {
@@ -57,7 +57,7 @@ fn learn(world: &mut World) -> Option<Duration> {
     until_shown(world, vec![LEARNER], &sets, STEP, LIMIT)
 }
 
-fn first_sight(world: &mut World, plan: Plan, meters: Meters, leg: &mut Leg) {
+fn first_sight(world: &mut World, plan: Plan, meters: Meters, section: &mut Section) {
     let (memory, resident) = ((meters.memory)(), (meters.resident)());
     world.boot(LEARNER);
     let took = learn(world);
@@ -65,14 +65,14 @@ fn first_sight(world: &mut World, plan: Plan, meters: Meters, leg: &mut Leg) {
     let per_peer = |bytes: usize, before: usize| {
         bytes.saturating_sub(before) as f64 / plan.peers.max(1) as f64
     };
-    leg.add("a new hub knows all peers after", seconds(took), "s");
-    leg.compare(
+    section.add("a new hub knows all peers after", seconds(took), "s");
+    section.add_with_target(
         "memory per remote peer, allocated",
         per_peer((meters.memory)(), memory),
         "B",
         100.0,
     );
-    leg.compare(
+    section.add_with_target(
         "memory per remote peer, resident",
         per_peer((meters.resident)(), resident),
         "B",
@@ -81,7 +81,7 @@ fn first_sight(world: &mut World, plan: Plan, meters: Meters, leg: &mut Leg) {
 }
 
 /// The hub's process ends, and another has to learn everything.
-fn again(world: &mut World, plan: Plan, meters: Meters, leg: &mut Leg) {
+fn again(world: &mut World, plan: Plan, meters: Meters, section: &mut Section) {
     world.kill(LEARNER);
     world.run_for(Duration::from_secs(5));
     let _ = world.take_totals();
@@ -89,26 +89,26 @@ fn again(world: &mut World, plan: Plan, meters: Meters, leg: &mut Leg) {
     world.boot(LEARNER);
     let took = learn(world);
     let spent = meters.cpu_since(clock);
-    leg.compare(
+    section.add_with_target(
         "a restarted hub knows all peers again after",
         seconds(took),
         "s",
         1.0,
     );
-    leg.compare(
+    section.add_with_target(
         "... CPU time, all three hubs and the simulation",
         spent,
         "s",
         0.5,
     );
-    leg.add(
+    section.add(
         "... CPU time per peer",
         spent * 1e6 / plan.peers.max(1) as f64,
         "us",
     );
     let sent = world.take_totals().sent;
-    leg.add("... bytes", sent.delta_bytes as f64 / 1e6, "MB");
-    leg.compare(
+    section.add("... bytes", sent.delta_bytes as f64 / 1e6, "MB");
+    section.add_with_target(
         "... bytes per peer",
         sent.delta_bytes as f64 / plan.peers.max(1) as f64,
         "B",

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::ways::Ways;
 use super::{
-    Leg, Meters, authored, first_and_another, is_known, of_links, person, quantile, seconds,
+    Meters, Section, authored, first_and_another, is_known, of_links, person, quantile, seconds,
     until_shown,
 };
 use crate::checks;
@@ -46,7 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const APART: Duration = Duration::from_secs(60);
 
 /// Runs the plan.
-pub fn measure(plan: ScalePlan, meters: Meters) -> Leg {
+pub fn measure(plan: ScalePlan, meters: Meters) -> Section {
     let told = match plan.bootstraps {
         Bootstraps::One => "of one hub alone",
         Bootstraps::Tree => "of one hub and one other",
@@ -56,7 +56,7 @@ pub fn measure(plan: ScalePlan, meters: Meters) -> Leg {
     } else {
         FOLLOWS_SINCE
     };
-    let mut leg = Leg::new(
+    let mut section = Section::new(
         format!(
             "{} hubs that were told {told}, link protocol {version}, links of 2-82 ms, seed {}",
             plan.hubs, plan.seed
@@ -64,15 +64,15 @@ pub fn measure(plan: ScalePlan, meters: Meters) -> Leg {
         meters,
     );
     let mut world = world(plan, version);
-    cold_start(&mut world, plan, meters, &mut leg);
-    joins(&mut world, plan, &mut leg);
-    rest(&mut world, &mut leg);
-    restart(&mut world, plan.hubs / 3, meters, &mut leg);
-    kill(&mut world, plan.hubs / 2, meters, &mut leg);
-    split(&mut world, plan, meters, &mut leg);
+    cold_start(&mut world, plan, meters, &mut section);
+    joins(&mut world, plan, &mut section);
+    rest(&mut world, &mut section);
+    restart(&mut world, plan.hubs / 3, meters, &mut section);
+    kill(&mut world, plan.hubs / 2, meters, &mut section);
+    split(&mut world, plan, meters, &mut section);
     let faults = checks::quiet_faults(&world).len();
-    leg.compare("invariants broken at the end", faults as f64, "", 0.0);
-    leg
+    section.add_with_target("invariants broken at the end", faults as f64, "", 0.0);
+    section
 }
 
 fn world(plan: ScalePlan, version: u16) -> World {
@@ -195,63 +195,63 @@ impl Costs {
     }
 
     /// `most` are the targets: received records, and kilobytes of frames about records, per hub.
-    fn end(self, world: &mut World, most: (Option<f64>, Option<f64>), leg: &mut Leg) {
+    fn end(self, world: &mut World, most: (Option<f64>, Option<f64>), section: &mut Section) {
         let counted = Counts::of(world).since(&self.before);
         let totals = world.take_totals();
         let hubs = live(world).len().max(1) as f64;
         let per_hub = |counted: u64| counted as f64 / hubs;
         let records = per_hub(counted.records);
         let bytes = totals.sent.topology_bytes as f64 / hubs / 1e3;
-        leg.push(
+        section.push(
             "... link records that came in, per hub",
             records,
             "",
             most.0,
         );
-        leg.push(
+        section.push(
             "... sent of them and about them, per hub",
             bytes,
             "kB",
             most.1,
         );
         let own = per_hub(counted.own);
-        leg.add("... records of its own that a hub made", own, "");
+        section.add("... records of its own that a hub made", own, "");
         let sent = totals.by_host.values();
         let most_sent = sent.clone().copied().max().unwrap_or(0) as f64;
         let mean = sent.sum::<u64>() as f64 / hubs;
-        leg.add("... bytes sent per hub, all control", mean / 1e3, "kB");
-        leg.compare(
+        section.add("... bytes sent per hub, all control", mean / 1e3, "kB");
+        section.add_with_target(
             "... the busiest hub, by the mean",
             most_sent / mean,
             "",
             20.0,
         );
         let runs = per_hub(counted.runs);
-        leg.add("... runs of the shortest paths, per hub", runs, "");
-        leg.add(
+        section.add("... runs of the shortest paths, per hub", runs, "");
+        section.add(
             "... CPU time, all hubs",
-            leg.meters.cpu_since(self.cpu),
+            section.meters.cpu_since(self.cpu),
             "s",
         );
     }
 }
 
-fn cold_start(world: &mut World, plan: ScalePlan, meters: Meters, leg: &mut Leg) {
+fn cold_start(world: &mut World, plan: ScalePlan, meters: Meters, section: &mut Section) {
     let memory = (meters.memory)();
     let costs = Costs::begin(world, meters);
     (0..plan.hubs).for_each(|no| world.boot(no));
     let peace = make_peace(world);
-    leg.add("cold start: all reach all after", seconds(peace.whole), "s");
-    leg.compare("... peace after", seconds(peace.still), "s", 3.0);
-    costs.end(world, (Some(4_000.0), Some(700.0)), leg);
+    section.add("cold start: all reach all after", seconds(peace.whole), "s");
+    section.add_with_target("... peace after", seconds(peace.still), "s", 3.0);
+    costs.end(world, (Some(4_000.0), Some(700.0)), section);
     let grown = (meters.memory)().saturating_sub(memory) as f64;
     let known = (plan.hubs * plan.hubs) as f64;
-    leg.add("... memory per hub and hub known to it", grown / known, "B");
-    leg.add("... links per hub", Ways::of(world).degree(), "");
+    section.add("... memory per hub and hub known to it", grown / known, "B");
+    section.add("... links per hub", Ways::of(world).degree(), "");
 }
 
 /// Joins to a network in which every hub has a member: other hubs of a large mesh are not told of a join.
-fn joins(world: &mut World, plan: ScalePlan, leg: &mut Leg) {
+fn joins(world: &mut World, plan: ScalePlan, section: &mut Section) {
     let network = person(0).network;
     let member = |no: usize| Newcomer {
         network: network.clone(),
@@ -278,36 +278,36 @@ fn joins(world: &mut World, plan: ScalePlan, leg: &mut Leg) {
         shortest.push(ways.farthest(at) as f64 / 1e3);
         world.run_for(Duration::from_millis(20));
     }
-    leg.add("join on the last hub, p50", quantile(&mut times, 0.5), "ms");
+    section.add("join on the last hub, p50", quantile(&mut times, 0.5), "ms");
     let best = quantile(&mut shortest, 0.99);
     let p99 = quantile(&mut times, 0.99);
     let target = (112.0 * best).round() / 100.0;
-    leg.compare("join on the last hub, p99", p99, "ms", target);
-    leg.add("... shortest way, p99", best, "ms");
+    section.add_with_target("join on the last hub, p99", p99, "ms", target);
+    section.add("... shortest way, p99", best, "ms");
 }
 
-fn rest(world: &mut World, leg: &mut Leg) {
+fn rest(world: &mut World, section: &mut Section) {
     let span = Duration::from_secs(30);
     let totals = world.take_totals_over(span);
     let links = Ways::of(world).count().max(1) as f64;
     let rate = (totals.control_bytes + totals.data_bytes) as f64 / span.as_secs_f64() / links;
-    leg.compare("at rest: traffic per link, both ways", rate, "B/s", 100.0);
+    section.add_with_target("at rest: traffic per link, both ways", rate, "B/s", 100.0);
 }
 
-fn restart(world: &mut World, no: HostNo, meters: Meters, leg: &mut Leg) {
+fn restart(world: &mut World, no: HostNo, meters: Meters, section: &mut Section) {
     let costs = Costs::begin(world, meters);
     world.restart(no, 0);
     let peace = make_peace(world);
-    leg.add(
+    section.add(
         "restart of a hub: all reach all after",
         seconds(peace.whole),
         "s",
     );
-    leg.add("... peace after", seconds(peace.still), "s");
-    costs.end(world, (None, Some(5.0)), leg);
+    section.add("... peace after", seconds(peace.still), "s");
+    costs.end(world, (None, Some(5.0)), section);
 }
 
-fn kill(world: &mut World, no: HostNo, meters: Meters, leg: &mut Leg) {
+fn kill(world: &mut World, no: HostNo, meters: Meters, section: &mut Section) {
     let costs = Costs::begin(world, meters);
     let gone = world.hosts[no].id;
     let began = world.now();
@@ -317,9 +317,9 @@ fn kill(world: &mut World, no: HostNo, meters: Meters, leg: &mut Leg) {
         live(world).iter().all(|no| !reaches(world, *no, gone))
     });
     let took = hidden.then(|| Duration::from_micros(world.now() - began));
-    leg.add("a hub dies: nobody reaches it after", seconds(took), "s");
+    section.add("a hub dies: nobody reaches it after", seconds(took), "s");
     make_peace(world);
-    costs.end(world, (None, None), leg);
+    costs.end(world, (None, None), section);
 }
 
 fn reaches(world: &World, no: HostNo, hub: HubId) -> bool {
@@ -328,7 +328,7 @@ fn reaches(world: &World, no: HostNo, hub: HubId) -> bool {
 }
 
 /// Two halves that cannot reach each other for a minute, each with a newcomer that the other half does not know.
-fn split(world: &mut World, plan: ScalePlan, meters: Meters, leg: &mut Leg) {
+fn split(world: &mut World, plan: ScalePlan, meters: Meters, section: &mut Section) {
     let half = plan.hubs / 2;
     let sides: [Vec<HostNo>; 2] = [(0..half).collect(), (half..plan.hubs).collect()];
     world.partition(&[&sides[0], &sides[1]]);
@@ -352,7 +352,7 @@ fn split(world: &mut World, plan: ScalePlan, meters: Meters, leg: &mut Leg) {
         })
     });
     let first = linked.then(|| Duration::from_micros(world.now() - healed));
-    leg.add(
+    section.add(
         "halves apart for 60 s: first link after",
         seconds(first),
         "s",
@@ -362,12 +362,12 @@ fn split(world: &mut World, plan: ScalePlan, meters: Meters, leg: &mut Leg) {
     let whole = world.run_until_true(step, limit, |world| is_whole(world));
     let took = agreed.filter(|_| whole);
     let took = took.map(|_| Duration::from_micros(world.now() - linked_at));
-    leg.compare(
+    section.add_with_target(
         "... all agree after the first link",
         seconds(took),
         "s",
         2.0,
     );
     make_peace(world);
-    costs.end(world, (None, None), leg);
+    costs.end(world, (None, None), section);
 }
