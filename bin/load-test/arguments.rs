@@ -231,7 +231,7 @@ pub struct Table {
     node_dir: PathBuf,
     /// Compare in one dialect alone.
     #[arg(long, value_enum)]
-    only: Option<table::Contest>,
+    only: Option<table::Group>,
     /// How often each server has its turn; the median counts.
     #[arg(long, default_value_t = 3, value_parser = count(1, 20))]
     rounds: usize,

@@ -1,8 +1,8 @@
 //! Servers started for a comparison: the floor, hubs, NATS and those on Node, each a process of its own that ends with its
 //! owner.
 //!
-//! Owns the starting and the finding of addresses. Every server listens on loopback on a port that the system chose.
-//! Dropping a [`Server`] kills its process.
+//! Owns the starting and the finding of addresses. Every server listens on loopback, on a port that the system chose;
+//! only for [`Server::meshed_hub`] the caller chooses it. Dropping a [`Server`] kills its process.
 
 pub mod node;
 
@@ -28,7 +28,7 @@ const MOST_CLIENTS: &str = "100000";
 
 pub struct Server {
     child: Child,
-    pub hub: HubUrl,
+    pub url: HubUrl,
 }
 
 impl Server {
@@ -49,12 +49,13 @@ impl Server {
         Self::at(child, &address)
     }
 
-    /// A hub of `binary`, linked to `bootstrap` where there is one, without limits that load would meet.
+    /// A hub of `binary`, linked to `bootstrap`, if there is one. Its limits are so high that the load does not reach them.
     pub async fn hub(binary: &Path, bootstrap: Option<&HubUrl>) -> Result<Self, Failure> {
         Self::serve(hub_command(binary, 0, bootstrap)).await
     }
 
-    /// The same at this port, where other hubs can dial it, linked to the hub at another port of this machine.
+    /// Like [`Self::hub`], but at `port`, so that other hubs can dial it; linked to the hub at the port `bootstrap`, if
+    /// there is one.
     pub async fn meshed_hub(
         binary: &Path,
         port: u16,
@@ -96,6 +97,7 @@ impl Server {
         if let Some(route) = route {
             command.args(["--routes", &format!("nats://127.0.0.1:{route}")]);
         }
+        // It writes only to stderr: nothing has to be read from its stdout.
         let (child, _lines) = start(&mut command)?;
         within(START_LIMIT, "for nats-server to listen", listening(port)).await?;
         Self::at(child, &format!("127.0.0.1:{port}"))
@@ -112,8 +114,8 @@ impl Server {
     }
 
     fn at(child: Child, address: &str) -> Result<Self, Failure> {
-        let hub = target::parse(address).map_err(Failure::Other)?;
-        Ok(Self { child, hub })
+        let url = target::parse(address).map_err(Failure::Other)?;
+        Ok(Self { child, url })
     }
 }
 
@@ -134,7 +136,7 @@ fn hub_command(binary: &Path, port: u16, bootstrap: Option<&HubUrl>) -> Command 
         .env_remove("PEERJS_KEY")
         .env_remove("PEERJS_PATH")
         .env_remove("PEERJS_ROOMS")
-        // A room of each pair, or of four.
+        // Clients of rooms make a room of each pair, or of each four of them.
         .env("MAX_ROOMS", MOST_CLIENTS);
     if let Some(bootstrap) = bootstrap {
         command.env("BOOTSTRAP_HUBS", bootstrap.to_string());
@@ -181,7 +183,7 @@ async fn first(
     Err(Failure::Other("a server ended before it served".to_owned()))
 }
 
-/// The address in a hub's start line.
+/// The address in the line that a hub logs once it serves; `None` if this is another line.
 fn hub_address(line: &str) -> Option<String> {
     let line: Value = serde_json::from_str(line).ok()?;
     Some(line.get("fields")?.get("addr")?.as_str()?.to_owned())

@@ -150,7 +150,7 @@ impl Chain {
 
 /// How many other hubs and how many peers a hub knows; `None` if it does not say.
 async fn known(hub: &Server) -> Option<(u64, u64)> {
-    let address = (hub.hub.host(), hub.hub.port());
+    let address = (hub.url.host(), hub.url.port());
     let mut stream = TcpStream::connect(address).await.ok()?;
     let request = "GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).await.ok()?;
@@ -165,7 +165,7 @@ async fn known(hub: &Server) -> Option<(u64, u64)> {
 async fn populate(chain: &Chain, options: &Options) -> Result<Vec<Peer>, Failure> {
     let mut targets = Vec::with_capacity(options.hubs);
     for hub in chain.living() {
-        let target = Target::resolve(&hub.hub, false).await;
+        let target = Target::resolve(&hub.url, false).await;
         targets.push(target.map_err(|error| Failure::Other(error.to_string()))?);
     }
     let lab = Lab::new(Dialect::Pigeon, targets, None, chain.watched());

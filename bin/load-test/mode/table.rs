@@ -28,7 +28,7 @@ use crate::target::Target;
 pub struct Options {
     pub hub_binary: Option<PathBuf>,
     pub node_dir: PathBuf,
-    pub only: Option<Contest>,
+    pub only: Option<Group>,
     pub rounds: usize,
     pub pairs: usize,
     pub bytes: usize,
@@ -41,9 +41,9 @@ pub struct Options {
     pub joins_per_s: f64,
 }
 
-/// Which servers are compared with each other: each contest has tables of its own.
+/// The servers whose figures are compared with each other: each group has tables of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Contest {
+pub enum Group {
     /// Hubs in their native dialect beside the floor and NATS.
     Native,
     /// A hub beside PeerServer.
@@ -101,11 +101,11 @@ impl Contender {
         }
     }
 
-    fn contest(self) -> Contest {
+    fn group(self) -> Group {
         match self {
-            Self::PeerJsHub | Self::PeerServer => Contest::PeerJs,
-            Self::YjsHub | Self::YWebrtc => Contest::Yjs,
-            _ => Contest::Native,
+            Self::PeerJsHub | Self::PeerServer => Group::PeerJs,
+            Self::YjsHub | Self::YWebrtc => Group::Yjs,
+            _ => Group::Native,
         }
     }
 
@@ -117,7 +117,7 @@ impl Contender {
             Self::Hub => (Dialect::Pigeon, vec![Server::hub(binary()?, None).await?]),
             Self::HubPair => {
                 let first = Server::hub(binary()?, None).await?;
-                let second = Server::hub(binary()?, Some(&first.hub)).await?;
+                let second = Server::hub(binary()?, Some(&first.url)).await?;
                 (Dialect::Pigeon, vec![first, second])
             }
             Self::Nats => (
@@ -143,7 +143,7 @@ impl Contender {
         };
         let mut targets = Vec::new();
         for server in &servers {
-            let target = Target::resolve(&server.hub, false).await;
+            let target = Target::resolve(&server.url, false).await;
             targets.push(target.map_err(|error| Failure::Other(error.to_string()))?);
         }
         let watched = Watched::new(servers.iter().filter_map(Server::pid).collect());
@@ -186,13 +186,13 @@ async fn contenders(options: &Options, notes: &mut Vec<String>) -> Vec<Contender
     if server::nats_is_installed() {
         contenders.extend([Contender::Nats, Contender::NatsPair]);
     }
-    let is_wanted = |contest| options.only.is_none_or(|only| only == contest);
+    let is_wanted = |group| options.only.is_none_or(|only| only == group);
     let on_node = [
         (Contender::PeerServer, node::PEER_SERVER),
         (Contender::YWebrtc, node::Y_WEBRTC),
     ];
     for (contender, program) in on_node {
-        if !is_wanted(contender.contest()) {
+        if !is_wanted(contender.group()) {
             continue;
         }
         let name = contender.name();
@@ -204,7 +204,7 @@ async fn contenders(options: &Options, notes: &mut Vec<String>) -> Vec<Contender
             Err(reason) => notes.push(format!("{name} is not measured: {reason}.")),
         }
     }
-    contenders.retain(|contender| is_wanted(contender.contest()));
+    contenders.retain(|contender| is_wanted(contender.group()));
     contenders
 }
 

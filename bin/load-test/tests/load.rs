@@ -291,8 +291,8 @@ async fn a_mesh_of_live_hubs_agrees_after_some_were_killed_and_after_they_are_ba
     assert_eq!(code(&output), 64, "{output:?}");
 }
 
-/// The table of one contest between a hub and a server on Node, which need not be installed.
-async fn contest(only: &str, hub_name: &str, rival: &str, budget: &str) {
+/// The table of the group of a hub and a server on Node, which need not be installed.
+async fn group_is_measured(only: &str, hub_name: &str, rival: &str, budget: &str) {
     let hub = hub_process::binary();
     let what = [
         "table",
@@ -331,7 +331,7 @@ async fn contest(only: &str, hub_name: &str, rival: &str, budget: &str) {
 
 #[tokio::test]
 async fn a_hub_is_measured_beside_peer_server_where_that_is_installed() {
-    contest(
+    group_is_measured(
         "peerjs",
         "hubmesh, PeerJS",
         "PeerServer",
@@ -343,7 +343,7 @@ async fn a_hub_is_measured_beside_peer_server_where_that_is_installed() {
 #[tokio::test]
 async fn a_hub_is_measured_beside_y_webrtc_s_server_where_that_is_installed() {
     let (hub, rival) = ("hubmesh, y-webrtc", "y-webrtc's server");
-    contest("yjs", hub, rival, "published message, paced").await;
+    group_is_measured("yjs", hub, rival, "published message, paced").await;
 }
 
 #[tokio::test]

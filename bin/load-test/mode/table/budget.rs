@@ -1,19 +1,19 @@
-//! The tables of figures and the budgets that they are held against, two for each contest.
+//! For each group of servers two tables: their figures, and the budgets for these figures.
 //!
-//! Owns the budgets' limits and the layout of the comparison. Starts nothing and measures nothing.
+//! Owns the limits of the budgets and the layout of the comparison. Starts nothing and measures nothing.
 
 use serde_json::{Value, json};
 
-use super::{Comparison, Contender, Contest, Figure, Figures, Options};
+use super::{Comparison, Contender, Figure, Figures, Group, Options};
 use crate::report::{shown, table};
 
 /// What a budget compares.
 struct Budget {
     what: &'static str,
     /// Which figure of which server.
-    of: (Contender, Figure),
-    /// The server whose figure it is divided by. None: it is held against the limit as it is.
-    to: Option<Contender>,
+    measured: (Contender, Figure),
+    /// The server by whose figure it is divided. None: it is compared with the limit as it is.
+    relative_to: Option<Contender>,
     /// The limit. None: the figure is shown alone.
     most: Option<f64>,
     unit: &'static str,
@@ -22,134 +22,134 @@ struct Budget {
 const BUDGETS: [Budget; 19] = [
     Budget {
         what: "local signal, paced",
-        of: (Contender::Hub, Figure::Paced),
-        to: Some(Contender::Floor),
+        measured: (Contender::Hub, Figure::Paced),
+        relative_to: Some(Contender::Floor),
         most: Some(1.25),
         unit: "× floor",
     },
     Budget {
         what: "local signal, saturated",
-        of: (Contender::Hub, Figure::Saturated),
-        to: Some(Contender::Floor),
+        measured: (Contender::Hub, Figure::Saturated),
+        relative_to: Some(Contender::Floor),
         most: Some(1.0),
         unit: "× floor",
     },
     Budget {
         what: "across two hubs, paced",
-        of: (Contender::HubPair, Figure::Paced),
-        to: Some(Contender::NatsPair),
+        measured: (Contender::HubPair, Figure::Paced),
+        relative_to: Some(Contender::NatsPair),
         most: Some(0.6),
         unit: "× NATS pair",
     },
     Budget {
         what: "across two hubs, saturated",
-        of: (Contender::HubPair, Figure::Saturated),
-        to: Some(Contender::NatsPair),
+        measured: (Contender::HubPair, Figure::Saturated),
+        relative_to: Some(Contender::NatsPair),
         most: Some(1.0),
         unit: "× NATS pair",
     },
     Budget {
         what: "idle announced peer",
-        of: (Contender::Hub, Figure::IdleBytes),
-        to: None,
+        measured: (Contender::Hub, Figure::IdleBytes),
+        relative_to: None,
         most: Some(6144.0),
         unit: "B",
     },
     Budget {
         what: "accept and announce",
-        of: (Contender::Hub, Figure::Accept),
-        to: None,
+        measured: (Contender::Hub, Figure::Accept),
+        relative_to: None,
         most: Some(45.0),
         unit: "µs",
     },
     Budget {
         what: "join storm, a frame",
-        of: (Contender::Hub, Figure::StormFrame),
-        to: None,
+        measured: (Contender::Hub, Figure::StormFrame),
+        relative_to: None,
         most: Some(1.5),
         unit: "µs",
     },
     Budget {
         what: "join seen on the neighbour, p99",
-        of: (Contender::HubPair, Figure::JoinP99),
-        to: None,
+        measured: (Contender::HubPair, Figure::JoinP99),
+        relative_to: None,
         most: Some(3_000.0),
         unit: "µs",
     },
     Budget {
         what: "PeerJS signal, paced",
-        of: (Contender::PeerJsHub, Figure::Paced),
-        to: Some(Contender::PeerServer),
+        measured: (Contender::PeerJsHub, Figure::Paced),
+        relative_to: Some(Contender::PeerServer),
         most: Some(0.6),
         unit: "× PeerServer",
     },
     Budget {
         what: "PeerJS signal, saturated",
-        of: (Contender::PeerJsHub, Figure::Saturated),
-        to: Some(Contender::PeerServer),
+        measured: (Contender::PeerJsHub, Figure::Saturated),
+        relative_to: Some(Contender::PeerServer),
         most: Some(0.6),
         unit: "× PeerServer",
     },
     Budget {
         what: "PeerJS signal, p99 paced",
-        of: (Contender::PeerJsHub, Figure::PacedP99),
-        to: Some(Contender::PeerServer),
+        measured: (Contender::PeerJsHub, Figure::PacedP99),
+        relative_to: Some(Contender::PeerServer),
         most: None,
         unit: "× PeerServer",
     },
     Budget {
         what: "idle PeerJS client",
-        of: (Contender::PeerJsHub, Figure::IdleBytes),
-        to: Some(Contender::PeerServer),
+        measured: (Contender::PeerJsHub, Figure::IdleBytes),
+        relative_to: Some(Contender::PeerServer),
         most: Some(1.0),
         unit: "× PeerServer",
     },
     Budget {
         what: "PeerJS client accepted",
-        of: (Contender::PeerJsHub, Figure::Accept),
-        to: Some(Contender::PeerServer),
+        measured: (Contender::PeerJsHub, Figure::Accept),
+        relative_to: Some(Contender::PeerServer),
         most: None,
         unit: "× PeerServer",
     },
     Budget {
         what: "PeerJS clients accepted a second",
-        of: (Contender::PeerJsHub, Figure::ConnectionsPerS),
-        to: Some(Contender::PeerServer),
+        measured: (Contender::PeerJsHub, Figure::ConnectionsPerS),
+        relative_to: Some(Contender::PeerServer),
         most: None,
         unit: "× PeerServer",
     },
     Budget {
         what: "published message, paced",
-        of: (Contender::YjsHub, Figure::Paced),
-        to: Some(Contender::YWebrtc),
+        measured: (Contender::YjsHub, Figure::Paced),
+        relative_to: Some(Contender::YWebrtc),
         most: Some(0.4),
         unit: "× y-webrtc's",
     },
     Budget {
         what: "published message, saturated",
-        of: (Contender::YjsHub, Figure::Saturated),
-        to: Some(Contender::YWebrtc),
+        measured: (Contender::YjsHub, Figure::Saturated),
+        relative_to: Some(Contender::YWebrtc),
         most: Some(0.4),
         unit: "× y-webrtc's",
     },
     Budget {
         what: "published message, p99 paced",
-        of: (Contender::YjsHub, Figure::PacedP99),
-        to: Some(Contender::YWebrtc),
+        measured: (Contender::YjsHub, Figure::PacedP99),
+        relative_to: Some(Contender::YWebrtc),
         most: None,
         unit: "× y-webrtc's",
     },
     Budget {
         what: "idle y-webrtc client",
-        of: (Contender::YjsHub, Figure::IdleBytes),
-        to: Some(Contender::YWebrtc),
+        measured: (Contender::YjsHub, Figure::IdleBytes),
+        relative_to: Some(Contender::YWebrtc),
         most: None,
         unit: "× y-webrtc's",
     },
     Budget {
         what: "y-webrtc client accepted",
-        of: (Contender::YjsHub, Figure::Accept),
-        to: Some(Contender::YWebrtc),
+        measured: (Contender::YjsHub, Figure::Accept),
+        relative_to: Some(Contender::YWebrtc),
         most: None,
         unit: "× y-webrtc's",
     },
@@ -168,9 +168,9 @@ pub fn compare(
             .and_then(|all| median(all))
     };
     let work = work(options);
-    let sections = [Contest::Native, Contest::PeerJs, Contest::Yjs]
+    let sections = [Group::Native, Group::PeerJs, Group::Yjs]
         .into_iter()
-        .filter_map(|contest| section(contest, contenders, &value));
+        .filter_map(|group| section(group, contenders, &value));
     let (tables, budgets): (Vec<String>, Vec<Vec<Value>>) = sections.unzip();
     let text = format!("{work}\n\n{}\n{}", tables.join("\n"), notes.join("\n"));
     let raw: Vec<Value> = figures
@@ -185,30 +185,32 @@ pub fn compare(
     }
 }
 
-/// A contest's figures and budgets, as tables and the budgets as JSON; none if no server takes part in it.
+/// A group's figures and budgets as tables, and its budgets as JSON; `None` if no server of the group is measured.
 fn section(
-    contest: Contest,
+    group: Group,
     contenders: &[Contender],
     value: &impl Fn(Contender, Figure) -> Option<f64>,
 ) -> Option<(String, Vec<Value>)> {
-    let of_it = |contender: &Contender| contender.contest() == contest;
-    let rivals: Vec<Contender> = contenders.iter().copied().filter(of_it).collect();
-    if rivals.is_empty() {
+    let is_in_group = |contender: &Contender| contender.group() == group;
+    let compared: Vec<Contender> = contenders.iter().copied().filter(is_in_group).collect();
+    if compared.is_empty() {
         return None;
     }
-    let budgets = BUDGETS.iter().filter(|budget| of_it(&budget.of.0));
-    let verdicts: Vec<Verdict> = budgets.map(|budget| judge(budget, value)).collect();
-    let rows: Vec<Vec<String>> = verdicts.iter().map(Verdict::row).collect();
+    let budgets = BUDGETS
+        .iter()
+        .filter(|budget| is_in_group(&budget.measured.0));
+    let outcomes: Vec<Outcome> = budgets.map(|budget| judge(budget, value)).collect();
+    let rows: Vec<Vec<String>> = outcomes.iter().map(Outcome::row).collect();
     let text = format!(
         "{}\n{}",
-        figure_table(contest, &rivals, value),
-        table(&["budget", "found", "at most", "held"], &rows)
+        figure_table(group, &compared, value),
+        table(&["budget", "found", "at most", "within limit"], &rows)
     );
-    Some((text, verdicts.iter().map(Verdict::json).collect()))
+    Some((text, outcomes.iter().map(Outcome::json).collect()))
 }
 
 fn work(options: &Options) -> String {
-    let has_joins = matches!(options.only, None | Some(Contest::Native));
+    let has_joins = matches!(options.only, None | Some(Group::Native));
     let joins = if !has_joins {
         String::new()
     } else {
@@ -238,23 +240,23 @@ const COLUMNS: [Column; 5] = [
     ("CPU/connection", Figure::Accept, "µs"),
 ];
 
-/// The columns that only one contest has.
-fn further_columns(contest: Contest) -> &'static [Column] {
-    match contest {
-        Contest::Native => &[
+/// The columns that not all groups have.
+fn further_columns(group: Group) -> &'static [Column] {
+    match group {
+        Group::Native => &[
             ("CPU/storm frame", Figure::StormFrame, "µs"),
             ("join seen p99", Figure::JoinP99, "µs"),
         ],
-        Contest::PeerJs | Contest::Yjs => &[("connections", Figure::ConnectionsPerS, "/s")],
+        Group::PeerJs | Group::Yjs => &[("connections", Figure::ConnectionsPerS, "/s")],
     }
 }
 
 fn figure_table(
-    contest: Contest,
+    group: Group,
     contenders: &[Contender],
     value: &impl Fn(Contender, Figure) -> Option<f64>,
 ) -> String {
-    let columns = || COLUMNS.iter().chain(further_columns(contest));
+    let columns = || COLUMNS.iter().chain(further_columns(group));
     let row = |contender: &Contender| {
         let cells = columns().map(|(_, figure, unit)| {
             value(*contender, *figure).map_or_else(|| "–".to_owned(), |found| shown(found, unit))
@@ -271,13 +273,13 @@ fn figure_table(
 }
 
 /// A budget and what was found.
-struct Verdict {
+struct Outcome {
     budget: &'static Budget,
     found: Option<f64>,
 }
 
-impl Verdict {
-    fn held(&self) -> Option<bool> {
+impl Outcome {
+    fn is_within_limit(&self) -> Option<bool> {
         let (found, most) = self.found.zip(self.budget.most)?;
         Some(found <= most)
     }
@@ -286,7 +288,7 @@ impl Verdict {
         let with_unit = |value| shown(value, self.budget.unit);
         let found = self.found.map(with_unit);
         let most = self.budget.most.map(with_unit);
-        let held = match self.held() {
+        let within = match self.is_within_limit() {
             Some(true) => "yes",
             Some(false) => "no",
             None => "–",
@@ -295,7 +297,7 @@ impl Verdict {
             self.budget.what.to_owned(),
             found.unwrap_or_else(|| "not measured".to_owned()),
             most.unwrap_or_else(|| "–".to_owned()),
-            held.to_owned(),
+            within.to_owned(),
         ]
     }
 
@@ -305,18 +307,18 @@ impl Verdict {
             "found": self.found,
             "at_most": self.budget.most,
             "unit": self.budget.unit,
-            "held": self.held(),
+            "within_limit": self.is_within_limit(),
         })
     }
 }
 
-fn judge(budget: &'static Budget, value: &impl Fn(Contender, Figure) -> Option<f64>) -> Verdict {
-    let (contender, figure) = budget.of;
-    let found = value(contender, figure).and_then(|found| match budget.to {
+fn judge(budget: &'static Budget, value: &impl Fn(Contender, Figure) -> Option<f64>) -> Outcome {
+    let (contender, figure) = budget.measured;
+    let found = value(contender, figure).and_then(|found| match budget.relative_to {
         None => Some(found),
         Some(other) => value(other, figure).map(|base| found / base),
     });
-    Verdict { budget, found }
+    Outcome { budget, found }
 }
 
 fn median(values: &[f64]) -> Option<f64> {
@@ -342,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_is_held_up_to_its_limit_and_unknown_without_figures() {
+    fn a_figure_may_reach_its_limit_and_without_figures_nothing_is_said() {
         let paced = &BUDGETS[0];
         let with = |hub: f64| {
             move |contender, _| {
@@ -353,16 +355,19 @@ mod tests {
                 })
             }
         };
-        assert_eq!(judge(paced, &with(12.5)).held(), Some(true));
-        assert_eq!(judge(paced, &with(12.6)).held(), Some(false));
-        assert_eq!(judge(paced, &|_, _| None).held(), None);
+        assert_eq!(judge(paced, &with(12.5)).is_within_limit(), Some(true));
+        assert_eq!(judge(paced, &with(12.6)).is_within_limit(), Some(false));
+        assert_eq!(judge(paced, &|_, _| None).is_within_limit(), None);
     }
 
     #[test]
     fn a_ratio_without_a_limit_is_shown_and_not_judged() {
         let unlimited = BUDGETS.iter().find(|budget| budget.most.is_none()).unwrap();
-        let verdict = judge(unlimited, &|_, _| Some(7.0));
-        assert_eq!((verdict.found, verdict.held()), (Some(1.0), None));
-        assert_eq!(verdict.row()[1..], ["1 × PeerServer", "–", "–"]);
+        let outcome = judge(unlimited, &|_, _| Some(7.0));
+        assert_eq!(
+            (outcome.found, outcome.is_within_limit()),
+            (Some(1.0), None)
+        );
+        assert_eq!(outcome.row()[1..], ["1 × PeerServer", "–", "–"]);
     }
 }
