@@ -410,6 +410,26 @@ async fn a_clients_own_token_is_no_guess_at_that_of_operators() {
 }
 
 #[tokio::test]
+async fn a_guess_beside_a_clients_own_token_is_counted() {
+    let served = Served::new(&[
+        ("ADMIN_TOKEN", TOKEN),
+        ("AUTH_TOKEN", "for-clients-alone"),
+        ("ADMIN_LOGINS_PER_MINUTE", "3"),
+    ])
+    .await;
+    let own = ("Authorization", "Bearer for-clients-alone");
+    let wrong = ("Authorization", "Bearer another-token-than-it");
+    for headers in [[own, wrong], [wrong, own], [wrong, wrong]] {
+        let answer = served.request("GET", "/health", &headers).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+    assert_eq!(served.refused(Refusal::Operator), 3);
+    served.request("GET", "/health", &[own, wrong]).await;
+    let answer = served.request("GET", "/metrics", &[BEARER]).await;
+    assert_eq!(answer.status, 429, "no turn is left: {}", answer.body);
+}
+
+#[tokio::test]
 async fn a_login_counts_beside_what_a_proxy_wants_to_be_shown() {
     let served = with_token().await;
     let cookie = logged_in(&served).await;
