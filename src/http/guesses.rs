@@ -1,8 +1,8 @@
 //! Who shows the operators' token, and how fast it may be guessed, by login and by bearer.
 //!
 //! Pages for operators, and pages that tell operators more, ask here. Each wrong token takes a turn of its address, which
-//! has a fixed number of them a minute. If none is left, no bearer of that address is compared for a while. The memory for
-//! addresses is bounded. Knows no cookie.
+//! has a fixed number of them a minute. If none is left, no bearer of that address is compared for a while; nor is one
+//! beside another in a request. The memory for addresses is bounded. Knows no cookie.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,24 +16,39 @@ use crate::config::AdminSettings;
 use crate::limits::{AddressGroup, ConnectRate, MAX_TRACKED};
 use crate::metrics::Refusal;
 
+/// So long after its last turn an address has all its turns again.
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// The turns that each address has left.
 pub(super) struct Guesses {
     rate: Option<ConnectRate>,
-    /// Addresses whose bearers are not compared, and until when: too many were wrong.
+    /// How soon an address without turns has one again.
+    refill: Duration,
+    /// Addresses whose bearers are not compared, and until when: too many were wrong. They are remembered a minute longer,
+    /// while each turn may be the only one.
     barred: Mutex<HashMap<AddressGroup, Instant>>,
 }
 
 impl Guesses {
     pub(super) fn new(settings: &AdminSettings) -> Self {
+        let per_minute = settings.logins_per_minute;
         Guesses {
-            rate: settings.logins_per_minute.map(ConnectRate::new),
+            rate: per_minute.map(ConnectRate::new),
+            refill: per_minute.map_or(Duration::ZERO, |number| MINUTE / number.get()),
             barred: Mutex::default(),
         }
     }
 
     /// Takes a turn of this address. `Err`: none is left for this time.
     pub(super) fn take_turn(&self, group: AddressGroup) -> Result<(), Duration> {
-        self.rate.as_ref().map_or(Ok(()), |rate| rate.check(group))
+        self.rate
+            .as_ref()
+            .map_or(Ok(()), |rate| rate.check(group))?;
+        // The turn of one that was barred lately is the only one: the next bearer could not pay for being compared.
+        if let Some(until) = self.barred.lock().get_mut(&group) {
+            *until = (*until).max(Instant::now() + self.refill);
+        }
+        Ok(())
     }
 
     /// Gives back the memory of addresses that have not tried lately.
@@ -42,7 +57,8 @@ impl Guesses {
             rate.forget_idle();
         }
         let now = Instant::now();
-        self.barred.lock().retain(|_, until| now < *until);
+        let mut barred = self.barred.lock();
+        barred.retain(|_, until| now < *until + MINUTE);
     }
 
     /// How long no bearer of these addresses is compared.
@@ -56,7 +72,7 @@ impl Guesses {
     fn count_wrong(&self, group: AddressGroup) -> Result<(), Duration> {
         self.take_turn(group).inspect_err(|wait| {
             let mut barred = self.barred.lock();
-            if barred.len() < MAX_TRACKED {
+            if barred.len() < MAX_TRACKED || barred.contains_key(&group) {
                 barred.insert(group, Instant::now() + *wait);
             }
         })
@@ -126,5 +142,42 @@ impl<B: Backend> App<B> {
             self.metrics.refusals.inc(Refusal::Operator);
         }
         checked.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_more_bearers_are_compared_than_turns_come_back() {
+        let guesses = Guesses::new(&AdminSettings {
+            logins_per_minute: NonZeroU32::new(600),
+            ..AdminSettings::default()
+        });
+        let group = AddressGroup::of(Ipv4Addr::LOCALHOST.into());
+        let mut number = 0;
+        while guesses.count_wrong(group).is_ok() {
+            number += 1;
+        }
+        assert!((600..700).contains(&number), "{number}");
+        for by_login in [false, true] {
+            let left = guesses.barred(group).expect("too many were wrong");
+            tokio::time::sleep(left + Duration::from_millis(1)).await;
+            assert_eq!(guesses.barred(group), None);
+            let turn = match by_login {
+                true => guesses.take_turn(group),
+                false => guesses.count_wrong(group),
+            };
+            assert!(
+                turn.is_ok() && guesses.barred(group).is_some(),
+                "{by_login}"
+            );
+        }
+        guesses.forget_idle();
+        assert_eq!(guesses.barred.lock().len(), 1);
     }
 }

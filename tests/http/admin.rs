@@ -190,8 +190,9 @@ async fn who_is_refused_is_told_how_to_ask_and_counted() {
     );
     assert_eq!(served.refused(Refusal::Operator), 2);
     let both = [("Authorization", "Bearer wrong"), BEARER];
-    assert_eq!(served.request("GET", "/stats", &both).await.status, 200);
-    assert_eq!(served.refused(Refusal::Operator), 2);
+    let answer = served.request("GET", "/stats", &both).await;
+    assert_eq!(answer.status, 401, "a turn pays for one guess");
+    assert_eq!(served.refused(Refusal::Operator), 3);
 }
 
 #[tokio::test]

@@ -430,6 +430,21 @@ async fn a_guess_beside_a_clients_own_token_is_counted() {
 }
 
 #[tokio::test]
+async fn one_request_guesses_no_more_than_once() {
+    let served = with_token().await;
+    let wrong = ("Authorization", "Bearer another-token-than-it");
+    for target in ["/metrics", "/api/stats", "/admin/api/hubs"] {
+        for headers in [[wrong, BEARER], [BEARER, wrong], [BEARER, BEARER]] {
+            let answer = served.request("GET", target, &headers).await;
+            assert_eq!(answer.status, 401, "{target}: {}", answer.body);
+        }
+        let answer = served.request("GET", target, &[BEARER]).await;
+        assert_eq!(answer.status, 200, "{target}: {}", answer.body);
+    }
+    assert_eq!(served.refused(Refusal::Operator), 9);
+}
+
+#[tokio::test]
 async fn a_login_counts_beside_what_a_proxy_wants_to_be_shown() {
     let served = with_token().await;
     let cookie = logged_in(&served).await;
