@@ -403,6 +403,20 @@ async fn a_clients_own_token_is_no_guess_at_that_of_operators() {
         }
     }
     assert_eq!(served.refused(Refusal::Operator), 0);
+    for _ in 0..5 {
+        for (method, target) in [
+            ("GET", "/api/stats"),
+            ("GET", "/api/rooms"),
+            ("GET", "/rooms"),
+            ("POST", "/api/rooms"),
+            ("POST", "/api/maintenance/gc"),
+        ] {
+            let headers = [own[0], JSON];
+            let room = r#"{"roomId":"r"}"#;
+            let answer = served.request_with(method, target, &headers, room).await;
+            assert_eq!(answer.status, 401, "{target}: {}", answer.body);
+        }
+    }
     assert_eq!(
         served.request("GET", "/metrics", &[BEARER]).await.status,
         200

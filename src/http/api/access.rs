@@ -119,7 +119,7 @@ impl<B: Backend> App<B> {
         if !self.operators.are_told_apart() {
             return others();
         }
-        match self.check_operator(call.door, &call.head) {
+        match self.check_operator_or_client(call.door, &call.head) {
             Ok(()) => Ok(T::default()),
             Err(why) => answered(admin::refuse(self, why)),
         }
@@ -140,7 +140,7 @@ impl<B: Backend> App<B> {
         });
         let address = self.within(let_in)?;
         if self.operators.have_a_token() {
-            return match self.check_operator(call.door, head) {
+            return match self.check_operator_or_client(call.door, head) {
                 Ok(()) => Ok(Changer {
                     address,
                     grant: Grant::default(),
@@ -157,7 +157,7 @@ impl<B: Backend> App<B> {
     pub(super) fn may_maintain(&self, call: &Call) -> Result<(), Answered> {
         let headers = &call.head.headers;
         if self.operators.are_told_apart() {
-            if let Err(why) = self.check_operator(call.door, &call.head) {
+            if let Err(why) = self.check_operator_or_client(call.door, &call.head) {
                 return answered(admin::refuse(self, why));
             }
             // Without a token, an attacker's page could ask through the browser of its visitor.
