@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::admin::{Door, NoOperator, bearers, has_bearer};
 use super::{App, Backend, Head, admit};
+use crate::auth::Denied;
 use crate::config::AdminSettings;
 use crate::limits::{AddressGroup, ConnectRate, MAX_TRACKED};
 use crate::metrics::Refusal;
@@ -113,7 +114,7 @@ impl<B: Backend> App<B> {
         }
     }
 
-    /// The same where a bearer may as well be a client's own: one that is, is no guess.
+    /// The same where a bearer may as well be a client's own: one that is, is no guess, and nobody is kept from showing it.
     pub(super) fn check_operator_or_client(
         &self,
         door: Door,
@@ -123,16 +124,24 @@ impl<B: Backend> App<B> {
         if !self.operators.compare_at(door) || !has_bearer(&head.headers) {
             return check();
         }
-        self.guessed(head, || match check() {
+        let checked = self.guessed(head, || match check() {
             Err(NoOperator::Wrong) if self.is_a_clients(head) => Err(NoOperator::Missing),
             checked => checked,
-        })
+        });
+        match checked {
+            Err(NoOperator::TooMany(_)) if self.is_a_clients(head) => Err(NoOperator::Missing),
+            checked => checked,
+        }
     }
 
-    /// Whether every bearer is what clients show here: a guess may stand beside one that is.
+    /// Whether every bearer is what clients show here: a guess may stand beside one that is. A token that is signed
+    /// well and not valid at this time is a client's too.
     fn is_a_clients(&self, head: &Head) -> bool {
-        let opens = |bearer| self.gate.check([bearer]).is_ok();
-        !self.gate.is_open() && bearers(&head.headers).all(opens)
+        let is_one = |bearer| {
+            let checked = self.gate.check([bearer]);
+            matches!(checked, Ok(_) | Err(Denied::Expired | Denied::NotYetValid))
+        };
+        !self.gate.is_open() && bearers(&head.headers).all(is_one)
     }
 
     /// Whether who was checked is told more, where all others are answered too. A wrong token is counted here then: nobody

@@ -423,6 +423,58 @@ async fn a_clients_own_token_is_no_guess_at_that_of_operators() {
     );
 }
 
+/// Expired in 1970, by a secret of 32 zeros: `{"alg":"HS256"}`, `{"exp":1}`.
+const EXPIRED: &str =
+    "Bearer eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjF9.TCVDkpGG6a6FsUpNMrdPJxFgK5IHugNPvyYifgIyolg";
+
+#[tokio::test]
+async fn nor_is_a_clients_token_that_has_expired_while_one_of_another_key_is() {
+    let secret = "0".repeat(32);
+    let served = Served::new(&[
+        ("ADMIN_TOKEN", TOKEN),
+        ("JWT_SECRET", &secret),
+        ("ADMIN_LOGINS_PER_MINUTE", "3"),
+    ])
+    .await;
+    for _ in 0..5 {
+        for target in ["/", "/health", "/api/health"] {
+            let expired = [("Authorization", EXPIRED)];
+            served.request("GET", target, &expired).await;
+        }
+    }
+    assert_eq!(served.refused(Refusal::Operator), 0);
+    let answer = served.request("GET", "/metrics", &[BEARER]).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let forged = EXPIRED.replace(".TCVD", ".TCVE");
+    let forged = [("Authorization", forged.as_str())];
+    served.request("GET", "/health", &forged).await;
+    assert_eq!(served.refused(Refusal::Operator), 1);
+}
+
+#[tokio::test]
+async fn a_client_with_its_own_token_is_not_refused_where_its_address_has_guessed() {
+    let served = Served::new(&[
+        ("ADMIN_TOKEN", TOKEN),
+        ("AUTH_TOKEN", "for-clients-alone"),
+        ("ADMIN_LOGINS_PER_MINUTE", "3"),
+    ])
+    .await;
+    let wrong = [("Authorization", "Bearer another-token-than-it")];
+    for _ in 0..4 {
+        served.request("GET", "/health", &wrong).await;
+    }
+    assert_eq!(served.refused(Refusal::Operator), 4);
+    let own = [("Authorization", "Bearer for-clients-alone")];
+    for target in ["/", "/health", "/api/health", "/api/rooms/r"] {
+        served.request("GET", target, &own).await;
+    }
+    assert_eq!(served.refused(Refusal::Operator), 4);
+    let answer = served.request("GET", "/api/stats", &own).await;
+    assert_eq!(answer.status, 401, "{}", answer.body);
+    let answer = served.request("GET", "/api/stats", &[BEARER]).await;
+    assert_eq!(answer.status, 429, "{}", answer.body);
+}
+
 #[tokio::test]
 async fn a_guess_beside_a_clients_own_token_is_counted() {
     let served = Served::new(&[
