@@ -17,6 +17,7 @@ use http::header::AUTHORIZATION;
 use http::{Method, StatusCode};
 use warp::reply::Response;
 
+use super::admin::NoOperator;
 use super::admit::{self, Refused};
 use super::endpoint::{Call, Endpoint, Handler};
 use super::near::is_of_this_machine;
@@ -37,6 +38,9 @@ enum NoToken {
     /// The client may not ask at all.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// It may be an operator's token that is shown, and none of this address is compared now.
+    #[error(transparent)]
+    NotCompared(NoOperator),
     /// Operators are not told apart here, and the client is not on this machine.
     #[error(
         "on a hub without ADMIN_TOKEN and AUTH_TOKEN only programs of its own machine are given tokens, by its own \
@@ -124,7 +128,11 @@ fn try_answer<B: Backend>(
 fn asker<B: Backend>(app: &App<B>, call: &Call) -> Result<Option<Grant>, NoToken> {
     let headers = &call.head.headers;
     if app.operators.are_told_apart() {
-        if app.tells_more(app.check_operator_or_client(call.door, &call.head)) {
+        let checked = app.check_operator_or_client(call.door, &call.head);
+        if let Err(why @ NoOperator::TooMany(_)) = checked {
+            return Err(NoToken::NotCompared(why));
+        }
+        if app.tells_more(checked) {
             return Ok(None);
         }
     } else if app.config.auth_token.is_some() {
@@ -148,7 +156,7 @@ fn shown<B: Backend>(app: &App<B>, head: &Head) -> Result<Grant, Refused> {
 impl NoToken {
     fn counted_as(&self) -> Minting {
         match self {
-            NoToken::Refused(_) | NoToken::NotHere => Minting::Refused,
+            NoToken::Refused(_) | NoToken::NotCompared(_) | NoToken::NotHere => Minting::Refused,
             NoToken::NotMinted(NotMinted::Field { .. }) | NoToken::Malformed(_) => {
                 Minting::Malformed
             }
@@ -161,6 +169,7 @@ impl NoToken {
         let why = self.to_string();
         let status = match self {
             NoToken::Refused(refused) => return admit::refuse(app, *refused),
+            NoToken::NotCompared(why) => return admin::refuse(app, *why),
             NoToken::NotMinted(NotMinted::Expired(_)) => return reply::unauthorized(&why),
             NoToken::NotMinted(NotMinted::Field { .. }) | NoToken::Malformed(_) => {
                 StatusCode::BAD_REQUEST

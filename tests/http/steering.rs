@@ -476,6 +476,28 @@ async fn a_client_with_its_own_token_is_not_refused_where_its_address_has_guesse
 }
 
 #[tokio::test]
+async fn an_operators_token_is_not_called_wrong_where_tokens_are_made_and_it_is_not_compared() {
+    let served = Served::new(&[
+        ("ADMIN_TOKEN", TOKEN),
+        ("JWT_SECRET", &"0".repeat(32)),
+        ("ADMIN_LOGINS_PER_MINUTE", "3"),
+    ])
+    .await;
+    let wrong = [("Authorization", "Bearer another-token-than-it")];
+    for _ in 0..4 {
+        served.request("GET", "/health", &wrong).await;
+    }
+    let answer = post(&served, "/api/auth/token", &[BEARER, JSON], "{}").await;
+    assert_eq!(answer.status, 429, "{}", answer.body);
+    assert!(answer.header("retry-after").is_some());
+    assert_eq!(served.refused(Refusal::Operator), 5);
+    let expired = [("Authorization", EXPIRED), JSON];
+    let answer = post(&served, "/api/auth/token", &expired, "{}").await;
+    assert_eq!(answer.status, 401, "{}", answer.body);
+    assert!(answer.body.contains("expired"), "{}", answer.body);
+}
+
+#[tokio::test]
 async fn a_guess_beside_a_clients_own_token_is_counted() {
     let served = Served::new(&[
         ("ADMIN_TOKEN", TOKEN),
