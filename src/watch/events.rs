@@ -310,10 +310,15 @@ impl Events {
             // The position comes from another hub, or from another life of this one.
             Some(_) => (state.all.before_all(), true),
         };
+        let unheard = match after {
+            Some(read) if read.life != self.life => state.all.first() - 1,
+            _ => 0,
+        };
         drop(state);
         Ok(Reader {
             events: Arc::clone(self),
             number,
+            unheard,
             is_lost,
         })
     }
@@ -349,6 +354,8 @@ pub(crate) fn newest(mut all: Vec<(u64, Arc<Event>)>, most: usize) -> Vec<(u64, 
 pub struct Reader {
     events: Arc<Events>,
     number: u64,
+    /// Up to this number it has lost nothing: what is gone there was gone before it came.
+    unheard: u64,
     /// How much it has missed is unknown.
     is_lost: bool,
 }
@@ -360,8 +367,11 @@ impl Reader {
         loop {
             let mut woken = std::pin::pin!(events.wake.notified());
             woken.as_mut().enable();
-            let (missed, next) = events.state.lock().all.after(self.number, KEPT);
+            let (_, next) = events.state.lock().all.after(self.number, KEPT);
             if let Some((last, _)) = next.last() {
+                let floor = self.unheard.max(self.number);
+                let got = next.iter().filter(|(number, _)| *number > floor).count();
+                let missed = last.saturating_sub(floor) - got as u64;
                 self.number = *last;
                 let is_lost = std::mem::take(&mut self.is_lost);
                 let missed = match (is_lost, missed) {
@@ -477,6 +487,27 @@ mod tests {
         }
         let (_, next) = events.own_after(0, 2 * KEPT);
         assert_eq!(next.len(), KEPT + KEPT_GRAVE, "so many and no more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_anew_has_missed_only_what_went_since() {
+        let events = events(1);
+        let some = |number: usize| {
+            for _ in 0..number {
+                events.note(What::Missed { count: 1 });
+            }
+        };
+        events.note(up(1));
+        some(4 * KEPT);
+        let mut reader = events.reader(Some(Read { life: 0, number: 0 }));
+        let reader = reader.as_mut().expect("a place");
+        let batch = reader.next().await;
+        assert_eq!((batch.missed, batch.events.len()), (None, KEPT));
+        assert_eq!(batch.events[0].0, 1, "the grave one");
+        some(KEPT + 5);
+        // One was left of the first batch.
+        let batch = reader.next().await;
+        assert_eq!((batch.missed, batch.events.len()), (Some(Some(6)), KEPT));
     }
 
     #[test]
