@@ -76,6 +76,11 @@ impl Paging {
         Ok(true)
     }
 
+    /// The most entries of the page.
+    pub(super) fn limit(&self) -> usize {
+        self.limit.unwrap_or(LIMIT)
+    }
+
     /// The key after which the page begins.
     pub(super) fn after(&self) -> Option<&str> {
         self.after.as_deref()
@@ -98,7 +103,7 @@ impl Paging {
         let total = all.len();
         let start = after.map_or(0, |after| all.partition_point(|(key, _)| *key <= after));
         let mut entries = all.split_off(start);
-        let limit = self.limit.unwrap_or(LIMIT);
+        let limit = self.limit();
         let more = entries.len() > limit;
         entries.truncate(limit);
         let (mut keys, entries): (Vec<K>, Vec<T>) = entries.into_iter().unzip();

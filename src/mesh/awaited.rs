@@ -9,7 +9,7 @@ use hubmesh_core::ids::{Dialect, Moment, NetworkKey, PeerId};
 use serde::{Deserialize, Serialize};
 
 /// The most that a hub tells at once: the longest page, the last of the one before, and one behind it.
-pub const MAX_LISTED: usize = 1_002;
+const MAX_LISTED: usize = 1_002;
 
 /// What is waited for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

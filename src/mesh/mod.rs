@@ -30,7 +30,7 @@ mod tagged;
 mod troubles;
 mod view;
 
-pub use awaited::{AwaitedId, AwaitedIds, AwaitedQuery, Awaiting, MAX_LISTED};
+pub use awaited::{AwaitedId, AwaitedIds, AwaitedQuery, Awaiting};
 pub use conditions::{Condition, HubReport};
 pub use handle::Mesh;
 pub use operating::Removal;

@@ -65,9 +65,11 @@ impl Operate for Echo {
     async fn awaited(
         &self,
         _: Awaiting,
-        _: AwaitedQuery,
+        wanted: AwaitedQuery,
         _: Duration,
     ) -> BTreeMap<HubId, AwaitedIds> {
+        let mut listed = self.listed.lock().expect("nobody panicked");
+        listed.push(wanted.most);
         BTreeMap::from([(ME, AwaitedIds::default())])
     }
 

@@ -42,6 +42,8 @@ pub struct Echo {
     pub watch: Arc<Watch>,
     /// The peers that were to be sent away, each with its network.
     pub removed: Mutex<Vec<String>>,
+    /// How many ids that somebody waits for each hub was asked for.
+    pub listed: Mutex<Vec<usize>>,
     pressure: Pressure,
 }
 
@@ -239,6 +241,7 @@ impl Served {
             is_running: AtomicBool::new(true),
             watch: Watch::new(HubId([1; 20]), &config.admin, &metrics),
             removed: Mutex::default(),
+            listed: Mutex::default(),
             pressure: Pressure::new(config.memory),
         };
         let listeners = bind(&config.host, config.port).await.expect("a free port");

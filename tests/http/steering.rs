@@ -970,6 +970,11 @@ async fn pictures_name_who_did_not_answer() {
         (&waiting["waiting"], &waiting["ids"]),
         (&json!([]), &json!(0))
     );
+    get("contests?limit=1").await;
+    get("contests?limit=1000").await;
+    let listed = served.app.backend().listed.lock();
+    let listed = listed.expect("nobody panicked").clone();
+    assert_eq!(listed, [102, 3, 1_002], "no more than fit on the page");
     for wrong in [
         "waiting?after=x",
         "contests?dialect=latin",

@@ -23,7 +23,7 @@ use super::pictures::hubs;
 use super::{answer, ok, who};
 use crate::clock::unix_ms;
 use crate::log::timestamp;
-use crate::mesh::{AwaitedIds, AwaitedQuery, Awaiting, MAX_LISTED, Tally};
+use crate::mesh::{AwaitedIds, AwaitedQuery, Awaiting, Tally};
 
 /// An id that signals or joins wait for at a hub.
 #[derive(Serialize, ToSchema)]
@@ -186,7 +186,8 @@ async fn list<B: Backend>(
         dialect: query.dialect()?.map(|dialect| dialect.label().to_owned()),
         network: query.filter("network").map(str::to_owned),
         from,
-        most: MAX_LISTED,
+        // A hub may begin with the last of the page before, and one behind the page says that more follow.
+        most: query.paging.limit() + 2,
     };
     let is_asked_for = |hub: &HubId| {
         let only = query.filter("hub");
@@ -199,6 +200,8 @@ async fn list<B: Backend>(
         app.backend.tallies(ANSWERS_WITHIN),
         app.backend.awaited(what, wanted, ANSWERS_WITHIN)
     );
+    // Taken once they have answered: others need not wait for a hub that does not.
+    let _turn = app.turn(call.door).acquire().await;
     tallies.retain(|hub, _| is_asked_for(hub));
     told.retain(|hub, _| is_asked_for(hub));
     let silent = hubs.iter().filter(|hub| !told.contains_key(hub));
