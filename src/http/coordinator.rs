@@ -19,7 +19,7 @@ use warp::reply::Response;
 use super::admin::Door;
 use super::endpoint::{Call, Endpoint, Handler};
 use super::paging::Paging;
-use super::refusals::{Badly, Unseen};
+use super::refusals::{Badly, Elsewhere, Unseen};
 use super::reply::Answered;
 use super::{App, Backend, admit, asked, misrouted, reply};
 use crate::dialect::coordinator::{is_room, metadata};
@@ -98,8 +98,8 @@ fn answer(made: Result<Response, Answered>) -> Response {
 /// The rooms of coordinator clients. A request for a WebSocket is one of OctateCode's clients.
 // At the door for operators there is the list alone.
 #[utoipa::path(
-    get, path = "/rooms", tag = "coordinator", params(Paging), security((), ("token" = [])),
-    responses((status = 200, description = "A page of them, by their ids.", body = RoomPage), Badly, Unseen)
+    get, path = "/rooms", tag = "coordinator", params(Paging), security((), ("token" = []), ("operator" = [])),
+    responses((status = 200, description = "A page of them, by their ids.", body = RoomPage), Badly, Unseen, Elsewhere)
 )]
 pub(super) fn rooms<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     async move {

@@ -184,4 +184,27 @@ mod tests {
         assert_eq!(served.len(), all.len(), "each path once");
         assert_eq!(served, described());
     }
+
+    #[test]
+    fn what_operators_alone_may_ask_for_where_they_are_told_apart_says_so() {
+        let document = serde_json::to_value(document()).expect("JSON");
+        for (method, path) in [
+            ("get", "/rooms"),
+            ("get", "/api/rooms"),
+            ("get", "/api/stats"),
+            ("post", "/api/rooms"),
+            ("post", "/api/rooms/{roomId}/join"),
+            ("post", "/api/rooms/{roomId}/leave"),
+            ("post", "/api/maintenance/cleanup"),
+            ("post", "/api/maintenance/gc"),
+        ] {
+            let operation = &document["paths"][path][method];
+            let elsewhere = operation["responses"]["404"]["description"].as_str();
+            let elsewhere = elsewhere.expect("404 is described");
+            assert!(elsewhere.contains("a listener of their own"), "{path}");
+            let security = operation["security"].as_array().expect("a list");
+            let operator = serde_json::json!({ "operator": [] });
+            assert!(security.contains(&operator), "{path}");
+        }
+    }
 }

@@ -31,6 +31,15 @@ pub(super) enum Unseen {
     Often(ErrorBody<'static>),
 }
 
+/// Answers where only operators are answered, if they are told apart.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "these are for the description alone")]
+pub(super) enum Elsewhere {
+    /// Operators have a listener of their own: here is nothing.
+    #[response(status = 404)]
+    Nothing(ErrorBody<'static>),
+}
+
 /// Answers to a body that cannot be used.
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "these are for the description alone")]

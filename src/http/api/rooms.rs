@@ -21,7 +21,7 @@ use warp::reply::Response;
 
 use super::super::endpoint::Call;
 use super::super::paging::Paging;
-use super::super::refusals::{Badly, Refused, Unfit, Unseen};
+use super::super::refusals::{Badly, Elsewhere, Refused, Unfit, Unseen};
 use super::super::reply::Answered;
 use super::super::{App, Backend, admit, reply};
 use super::access::Changer;
@@ -85,8 +85,8 @@ fn find<B: Backend>(app: &App<B>, name: &str) -> Result<RoomBody, Answered> {
 
 /// The rooms of the mesh, with members or without.
 #[utoipa::path(
-    get, path = "/api/rooms", tag = "rooms", params(Paging), security((), ("token" = [])),
-    responses((status = 200, description = "A page of them, by their ids.", body = RoomList), Badly, Unseen)
+    get, path = "/api/rooms", tag = "rooms", params(Paging), security((), ("token" = []), ("operator" = [])),
+    responses((status = 200, description = "A page of them, by their ids.", body = RoomList), Badly, Unseen, Elsewhere)
 )]
 pub(super) fn list<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
@@ -302,11 +302,12 @@ impl<B: Backend> App<B> {
 
 /// Creates a room, with its host as a member without a connection, or without a member.
 #[utoipa::path(
-    post, path = "/api/rooms", tag = "rooms", request_body = NewRoomBody, security((), ("token" = [])),
+    post, path = "/api/rooms", tag = "rooms", request_body = NewRoomBody,
+    security((), ("token" = []), ("operator" = [])),
     responses(
         (status = 201, description = "The room is there.", body = Created),
         (status = 409, description = "There is one of that id.", body = reply::ErrorBody),
-        Unfit, Refused
+        Unfit, Refused, Elsewhere
     )
 )]
 pub(super) fn create<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
@@ -371,11 +372,15 @@ pub(super) fn create<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'sta
 /// Puts a user without a connection into a room. It stays until it leaves, or has not asked again for as long as a
 /// client may be silent. A member that is in it already stays as it is.
 #[utoipa::path(
-    post, path = "/api/rooms/{roomId}/join", tag = "rooms", request_body = JoinBody, security((), ("token" = [])),
+    post, path = "/api/rooms/{roomId}/join", tag = "rooms", request_body = JoinBody,
+    security((), ("token" = []), ("operator" = [])),
     params(("roomId" = String, Path, description = "The room's id.")),
     responses(
         (status = 200, description = "It is in the room.", body = JoinedRoom),
-        (status = 404, description = "There is no such room.", body = NoRoom),
+        (
+            status = 404, body = NoRoom,
+            description = "There is no such room; or operators have a listener of their own, and there is `error` alone."
+        ),
         (status = 409, description = "The room is full, or the user is in it by a connection.", body = reply::ErrorBody),
         Unfit, Refused
     )
@@ -430,11 +435,15 @@ pub(super) fn join<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
 
 /// Takes a user without a connection out of a room, on whichever hub it entered.
 #[utoipa::path(
-    post, path = "/api/rooms/{roomId}/leave", tag = "rooms", request_body = LeaveBody, security((), ("token" = [])),
+    post, path = "/api/rooms/{roomId}/leave", tag = "rooms", request_body = LeaveBody,
+    security((), ("token" = []), ("operator" = [])),
     params(("roomId" = String, Path, description = "The room's id.")),
     responses(
         (status = 200, description = "It is no longer in the room.", body = LeftRoom),
-        (status = 404, description = "There is no such room.", body = NoRoom),
+        (
+            status = 404, body = NoRoom,
+            description = "There is no such room; or operators have a listener of their own, and there is `error` alone."
+        ),
         (status = 409, description = "It has a connection, and leaves by that.", body = reply::ErrorBody),
         Unfit, Refused
     )

@@ -9,7 +9,7 @@ use hubmesh_core::ids::Dialect;
 use warp::reply::Response;
 
 use super::super::endpoint::Call;
-use super::super::refusals::{Unmaintained, Unseen};
+use super::super::refusals::{Elsewhere, Unmaintained, Unseen};
 use super::super::{App, Backend, admin_api, reply};
 use super::rooms::answer;
 use super::shapes::{
@@ -63,7 +63,7 @@ pub(super) fn health<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'sta
 /// The counters of the mesh and of the hub that answers. Other hubs have two seconds to report.
 #[utoipa::path(
     get, path = "/api/stats", tag = "service", security((), ("operator" = [])),
-    responses((status = 200, description = "The counts.", body = ApiStats), Unseen)
+    responses((status = 200, description = "The counts.", body = ApiStats), Unseen, Elsewhere)
 )]
 pub(super) fn stats<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
@@ -118,7 +118,10 @@ pub(super) fn stats<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stat
 /// Ends the rooms without a member of the hub that answers, before their time is over.
 #[utoipa::path(
     post, path = "/api/maintenance/cleanup", tag = "maintenance", security((), ("operator" = [])),
-    responses((status = 200, description = "How many there were, and how many ended.", body = Cleaned), Unmaintained)
+    responses(
+        (status = 200, description = "How many there were, and how many ended.", body = Cleaned),
+        Unmaintained, Elsewhere
+    )
 )]
 pub(super) fn cleanup<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
@@ -138,7 +141,10 @@ pub(super) fn cleanup<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'st
 /// Gives memory that the hub has freed back to the system.
 #[utoipa::path(
     post, path = "/api/maintenance/gc", tag = "maintenance", security((), ("operator" = [])),
-    responses((status = 200, description = "The resident memory before and after.", body = GivenBack), Unmaintained)
+    responses(
+        (status = 200, description = "The resident memory before and after.", body = GivenBack),
+        Unmaintained, Elsewhere
+    )
 )]
 pub(super) fn gc<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
