@@ -165,7 +165,7 @@ struct Placed {
     closed: usize,
 }
 
-/// BanPage somebody.
+/// Bans an id, a subject, an address or a block.
 #[utoipa::path(
     post, path = "/admin/api/bans", tag = "bans", request_body = Wanted, security(("operator" = []), ("login" = [])),
     responses(
