@@ -207,4 +207,25 @@ mod tests {
             assert!(security.contains(&operator), "{path}");
         }
     }
+
+    #[test]
+    fn what_else_is_not_there_is_described_beside_the_other_listener() {
+        let document = serde_json::to_value(operating::openapi::document()).expect("JSON");
+        for (method, path, what) in [
+            ("delete", "/admin/api/peers", "no such peer"),
+            (
+                "delete",
+                "/admin/api/peers/{dialect}/{network}/{id}",
+                "no such peer",
+            ),
+            ("delete", "/admin/api/bans/{ban}", "no such ban"),
+            ("get", "/admin/api/history", "no such hub"),
+            ("post", "/admin/api/login", "no `ADMIN_TOKEN`"),
+        ] {
+            let responses = &document["paths"][path][method]["responses"];
+            let described = responses["404"]["description"].as_str();
+            let described = described.expect("404 is described");
+            assert!(described.contains(what), "{path}: {described}");
+        }
+    }
 }

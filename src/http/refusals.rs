@@ -77,7 +77,7 @@ pub(super) enum Refused {
     Full(ErrorBody<'static>),
 }
 
-/// Answers to whoever may not see what operators see.
+/// Answers to whoever may not see what operators see. A description of another 404 stands behind it: the last counts.
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "these are for the description alone")]
 pub(super) enum Closed {

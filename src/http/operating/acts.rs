@@ -114,7 +114,11 @@ struct Removed {
     responses(
         (status = 200, description = "It is gone.", body = Removed),
         (status = 504, description = "Its hub does not answer.", body = ErrorBody<'static>),
-        Badly, Closed, NotRead
+        Badly, Closed, NotRead,
+        (
+            status = 404, body = ErrorBody<'static>,
+            description = "There is no such peer, or operators have a listener of their own."
+        )
     )
 )]
 pub(super) fn remove<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
@@ -132,7 +136,11 @@ pub(super) fn remove<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'sta
     responses(
         (status = 200, description = "It is gone.", body = Removed),
         (status = 504, description = "Its hub does not answer.", body = ErrorBody<'static>),
-        Badly, Closed, NotRead
+        Badly, Closed, NotRead,
+        (
+            status = 404, body = ErrorBody<'static>,
+            description = "There is no such peer, or operators have a listener of their own."
+        )
     )
 )]
 pub(super) fn remove_named<B: Backend>(

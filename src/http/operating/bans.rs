@@ -207,7 +207,14 @@ struct Lifted {
 #[utoipa::path(
     delete, path = "/admin/api/bans/{ban}", tag = "bans", security(("operator" = []), ("login" = [])),
     params(("ban" = String, Path, description = "Its number.")),
-    responses((status = 200, description = "It counts no more.", body = Lifted), Closed, NotRead)
+    responses(
+        (status = 200, description = "It counts no more.", body = Lifted),
+        Closed, NotRead,
+        (
+            status = 404, body = ErrorBody<'static>,
+            description = "There is no such ban, or operators have a listener of their own."
+        )
+    )
 )]
 pub(super) fn lift<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {

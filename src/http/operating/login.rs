@@ -171,7 +171,11 @@ struct SessionBody {
     responses(
         (status = 200, description = "`Set-Cookie` has the login, for twelve hours.", body = LoggedIn),
         (status = 415, description = "The body is no JSON.", body = ErrorBody<'static>),
-        Badly, Closed, NotRead
+        Badly, Closed, NotRead,
+        (
+            status = 404, body = ErrorBody<'static>,
+            description = "There is no `ADMIN_TOKEN`, or operators have a listener of their own."
+        )
     )
 )]
 pub(super) fn login<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {

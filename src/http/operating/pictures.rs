@@ -14,6 +14,7 @@ use super::super::admin_api::{self, ANSWERS_WITHIN, ConditionRow, HubRow};
 use super::super::endpoint::Call;
 use super::super::paging::Query;
 use super::super::refusals::{Badly, Closed};
+use super::super::reply::ErrorBody;
 use super::super::{App, Backend};
 use super::{answer, ok, refused, who};
 use crate::log::timestamp;
@@ -134,7 +135,14 @@ struct LastHour {
 #[utoipa::path(
     get, path = "/admin/api/history", tag = "mesh", security(("operator" = []), ("login" = [])),
     params(("hub" = Option<String>, Query, description = "The beginning of an id.")),
-    responses((status = 200, description = "Columns of one length, the oldest first.", body = LastHour), Badly, Closed)
+    responses(
+        (status = 200, description = "Columns of one length, the oldest first.", body = LastHour),
+        Badly, Closed,
+        (
+            status = 404, body = ErrorBody<'static>,
+            description = "There is no such hub, or operators have a listener of their own."
+        )
+    )
 )]
 pub(super) fn history<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
