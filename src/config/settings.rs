@@ -90,11 +90,11 @@ settings! {
     admin_addr = "";
     /// Bans that count in the mesh, 1 to 10000. As many lifted bans are remembered for as long as they would have lasted. One more is refused (409); one more of another hub is left out, with an alarm. At worst 1 KiB each on every hub, within `MESH_DATA_PER_HUB`. The same on every hub.
     max_bans = "1000";
-    /// Logins a minute, right or wrong, at `/admin/api/login` from one address (IPv6: one /64), 1 to 1000; more get 429. Remembers up to 65536 addresses, about 50 bytes each. Behind a proxy that `TRUSTED_PROXIES` does not name, all have one address.
+    /// Logins a minute, right or wrong, at `/admin/api/login` from one address (IPv6: one /64), 1 to 1000; more get 429. A wrong bearer at any page takes one as well; once none is left, bearers of that address get 429, right ones too. Remembers up to 65536 addresses, and as many again that have none left, about 50 bytes each. Behind a proxy that `TRUSTED_PROXIES` does not name, all have one address.
     admin_logins_per_minute = "20";
     /// Operators who may listen to `/admin/api/events` of this hub at once, 1 to 10000, within `MAX_HTTP_CONNECTIONS`; more get 503. At worst 1 MiB each of what they have not read.
     max_event_readers = "64";
-    /// The address to which this hub posts its events as JSON, `http://` or `https://`. Up to 1000 events wait while it does not take them; lost events are counted (`hubmesh_webhook_dropped_events_total`) and reported. Unset: nowhere.
+    /// The address to which this hub posts its events as JSON, `http://` or `https://`. Up to 1000 events wait while it does not take them, and 100 more about hubs, links, alarms and operators; lost events are counted (`hubmesh_webhook_dropped_events_total`) and reported. Unset: nowhere.
     events_webhook_url = "";
     /// Secret that signs those posts, HMAC-SHA256, at least 16 characters of printable ASCII. Needed with `EVENTS_WEBHOOK_URL`.
     events_webhook_secret = "";
