@@ -2,8 +2,8 @@
 //!
 //! The ring of the last thousand events, and of a hundred older grave ones, is the queue, so it is bounded, and nothing
 //! waits for the other end. While that does not answer, the batch is posted again after growing pauses; events that leave
-//! the ring meanwhile are counted and reported. Redirects are not followed. The signature is the HMAC-SHA256 of the time,
-//! a dot and the body.
+//! the ring meanwhile are counted and reported, and the roots of the system are read again, because an authority may have
+//! been replaced. Redirects are not followed. The signature is the HMAC-SHA256 of the time, a dot and the body.
 
 use std::io;
 use std::sync::Arc;
@@ -69,7 +69,7 @@ struct Batch {
 pub async fn follow(events: &Events, settings: &WebhookSettings, metrics: &Arc<Metrics>) {
     let mut sent = events.last_own();
     let mut dropped = 0;
-    let trust = Trust::default();
+    let mut trust = Trust::default();
     loop {
         events.own_beyond(sent).await;
         // A whole batch is not kept waiting.
@@ -95,13 +95,13 @@ pub async fn follow(events: &Events, settings: &WebhookSettings, metrics: &Arc<M
             number: events.id(sent).to_string(),
             body: body.to_string().into(),
         };
-        deliver(settings, &trust, &batch, metrics).await;
+        deliver(settings, &mut trust, &batch, metrics).await;
         dropped = 0;
     }
 }
 
-/// Posts a batch until it is taken.
-async fn deliver(settings: &WebhookSettings, trust: &Trust, batch: &Batch, metrics: &Metrics) {
+/// Posts a batch until it is taken. After a failure the roots are read again: they may have been changed meanwhile.
+async fn deliver(settings: &WebhookSettings, trust: &mut Trust, batch: &Batch, metrics: &Metrics) {
     let mut pause = PAUSE;
     loop {
         let posted = timeout(POST_WITHIN, post(settings, trust, batch)).await;
@@ -110,6 +110,7 @@ async fn deliver(settings: &WebhookSettings, trust: &Trust, batch: &Batch, metri
             return;
         };
         metrics.operating.webhook_posts.inc("failed");
+        *trust = Trust::default();
         // One line for each batch that fails, not for each try.
         if pause == PAUSE {
             tracing::warn!(%why, "EVENTS_WEBHOOK_URL does not take events: they are posted again");

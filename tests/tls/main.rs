@@ -1,4 +1,4 @@
-//! TLS on the hub's own port: what it shows, what it refuses, how its certificate is replaced, and links over it.
+//! TLS on the hub's own port: what it shows, what it refuses, how its certificate is replaced, links over it, and a webhook.
 //!
 //! The hubs are processes of their own; the certificates are those of an authority that the test makes.
 
@@ -13,3 +13,4 @@ mod port;
 mod replacing;
 mod stage;
 mod start;
+mod webhook;
