@@ -58,7 +58,7 @@ export function NetworksView({ mayAct, wish }: Props) {
         {data && (
           <>
             <NetworkTable rows={data.networks} chosen={chosen} choose={setChosen} />
-            <Pager pages={pages} next={data.next} total={data.total} what="network" />
+            <Pager pages={pages} rows={data.networks.length} next={data.next} total={data.total} what="network" />
           </>
         )}
       </section>
@@ -138,7 +138,7 @@ function PeersView({ network: { dialect, network }, mayAct, wish }: Props & { ne
               </tbody>
             </table>
           </div>
-          <Pager pages={pages} next={data.next} total={data.total} what="peer" />
+          <Pager pages={pages} rows={data.peers.length} next={data.next} total={data.total} what="peer" />
         </>
       )}
     </section>

@@ -1,5 +1,5 @@
 // Lists that come page by page.
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 
 import { count } from '../words';
 
@@ -14,18 +14,33 @@ export function usePages(of: string) {
     after: starts.at(-1) ?? null,
     at: starts.length - 1,
     on: (next: string) => setPages({ of, starts: [...starts, next] }),
+    begin: () => setPages({ of, starts: [null] }),
     back: () => setPages({ of, starts: starts.slice(0, -1) }),
   };
 }
 
 type Pages = ReturnType<typeof usePages>;
 
-export function Pager({ pages, next, total, what }: { pages: Pages; next: string | null; total: number; what: string }) {
+interface PagerProps {
+  pages: Pages;
+  /** How many are on this page. */
+  rows: number;
+  next: string | null;
+  total: number;
+  what: string;
+}
+
+export function Pager({ pages, rows, next, total, what }: PagerProps) {
   const first = pages.at * PAGE + 1;
+  // The list has become so short that it ends before this page.
+  const isBeyond = rows === 0 && pages.at > 0;
+  useEffect(() => {
+    if (isBeyond) pages.begin();
+  }, [isBeyond]);
   return (
     <div class="pager">
       <span class="soft" role="status">
-        {total ? `${first.toLocaleString('en')} to ${Math.min(total, first + PAGE - 1).toLocaleString('en')} of ${count(total, what)}` : `No ${what}s`}
+        {total && !isBeyond ? `${first.toLocaleString('en')} to ${Math.min(total, first + PAGE - 1).toLocaleString('en')} of ${count(total, what)}` : `No ${what}s`}
       </span>
       <button type="button" class="quiet" disabled={pages.at === 0} onClick={pages.back} aria-label={`Back: ${what}s`}>
         Back

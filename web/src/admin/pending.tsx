@@ -80,7 +80,7 @@ function Pending({ id, title, note, what, hubs, rows, data, pages, trouble }: Pe
       {data && rows && (
         <>
           {rows.length > 0 && <AwaitedTable id={id} title={title} what={what} rows={rows} />}
-          <Pager pages={pages} next={data.next} total={data.ids} what="id" />
+          <Pager pages={pages} rows={rows.length} next={data.next} total={data.ids} what="id" />
         </>
       )}
       {data && data.notAnswered.length > 0 && <p class="soft">Without a word from {data.notAnswered.map(short).join(', ')}.</p>}
