@@ -237,7 +237,15 @@ impl Core {
             (RoomAsk::Enter, None) if self.mutants.rooms_from_nowhere() => Ok(()),
             (RoomAsk::Enter, None) => Err(JoinRefusal::NoSuchRoom),
             (RoomAsk::Enter, Some(record)) => {
-                let followed = self.presence.rooms.follow(network);
+                let rooms = &mut self.presence.rooms;
+                let followed = rooms.followed.get(network);
+                let maker = followed.and_then(|followed| followed.maker);
+                let bytes = record.write().len();
+                // A room without a member counts against nobody until somebody enters it.
+                if !is_lived_in && !rooms.capacity.is_fair(maker.or(Some(from)), bytes) {
+                    return Err(JoinRefusal::TooManyRoomsOfOne);
+                }
+                let followed = rooms.follow(network);
                 followed.record = Some(record);
                 followed.maker.get_or_insert(from);
                 Ok(())

@@ -2,7 +2,8 @@
 //!
 //! Rooms without a member are counted by their makers. When there is no capacity left, the maker with the most of them
 //! loses the one that was left first: nobody ends others' rooms by making many. Rooms with members end for nobody: once half
-//! of the capacity is taken by such, one maker may make no more than a quarter of it. Knows no directory. Called by `rooms`
+//! of the capacity is taken by such, one maker may make no more than a quarter of it, and none of its rooms that are without a member may be
+//! entered. Knows no directory. Called by `rooms`
 //! alone.
 //!
 //! Invariants: a room is in it once; the bytes of all are the sum of what each was said to take.

@@ -457,6 +457,41 @@ fn whoever_makes_many_rooms_that_do_not_end_leaves_capacity_to_others() {
 }
 
 #[test]
+fn whoever_enters_many_rooms_that_it_made_and_left_leaves_capacity_to_others() {
+    let mut hub = Hub::new(80);
+    hub.from = Ipv4Addr::new(203, 0, 113, 7);
+    for no in 1..=80 {
+        assert!(accepted(&hub.create(no, no, "eve", &format!("r{no}"))));
+        hub.leave(no, no);
+    }
+    let enter = |hub: &mut Hub, no: u64| {
+        let room = format!("r{no}");
+        hub.join(100 + no, 100 + no, "eve", &room, RoomAsk::Enter)
+    };
+    assert!((1..=40).all(|no| accepted(&enter(&mut hub, no))));
+    let why = Some(JoinRefusal::TooManyRoomsOfOne);
+    assert!((41..=80).all(|no| refused(&enter(&mut hub, no)) == why));
+    hub.from = Ipv4Addr::LOCALHOST;
+    assert!(accepted(&hub.create(200, 200, "ada", "hers")));
+    let beside = hub.join(201, 201, "ada", "r1", RoomAsk::Enter);
+    assert!(accepted(&beside), "somebody is in that one already");
+}
+
+#[test]
+fn a_room_of_another_hub_counts_for_whoever_enters_it_first() {
+    let mut hub = Hub::new(80);
+    for no in 1..=60 {
+        hub.create(no, no, "ada", &format!("r{no}"));
+    }
+    hub.hear(70, vec![record_there(1, "theirs", 5, 1_000_069)]);
+    let enter = hub.join(71, 71, "ada", "theirs", RoomAsk::Enter);
+    assert_eq!(refused(&enter), Some(JoinRefusal::TooManyRoomsOfOne));
+    hub.from = Ipv4Addr::new(203, 0, 113, 7);
+    let enter = hub.join(72, 72, "eve", "theirs", RoomAsk::Enter);
+    assert!(accepted(&enter));
+}
+
+#[test]
 fn whoever_is_there_is_in_a_room_though_its_record_is_late() {
     let mut hub = Hub::new(10);
     hub.hear(10, vec![there(2, "bob", "r", 1_000_009)]);
