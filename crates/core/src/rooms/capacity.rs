@@ -1,6 +1,7 @@
 //! How many rooms' records a hub holds, and how many bytes of them; which room ends first when it can hold no more.
 //!
-//! Rooms without a member are counted by their makers. When there is no capacity left, the maker with the most of them
+//! Rooms without a member are counted by their makers; one whose maker is not known here counts as the only one of its
+//! maker. When there is no capacity left, the maker with the most of them
 //! loses the one that was left first: nobody ends others' rooms by making many. Rooms with members end for nobody: once half
 //! of the capacity is taken by such, one maker may make no more than a quarter of it, and none of its rooms that are without a member may be
 //! entered. Knows no directory. Called by `rooms`
@@ -190,7 +191,9 @@ impl RecordCapacity {
         let rooms = self.by_maker.entry(maker).or_default();
         let rank = |rooms: &BTreeSet<(Moment, NetworkKey)>| {
             let first = rooms.first().cloned()?;
-            Some((rooms.len(), Reverse(first), maker))
+            // Rooms without a known maker are of many: each stands for itself.
+            let count = maker.map_or(1, |_| rooms.len());
+            Some((count, Reverse(first), maker))
         };
         if let Some(before) = rank(rooms) {
             self.ranks.remove(&before);
@@ -231,6 +234,28 @@ mod tests {
             capacity.give_up(maker(1), 10);
         }
         assert!(capacity.is_fair(maker(1), 10), "less than half is taken");
+    }
+
+    fn stand(capacity: &mut RecordCapacity, name: &str, maker: RoomMaker, ends: u64, bytes: usize) {
+        let network = NetworkKey::new(Dialect::Rooms, name).unwrap();
+        capacity.hold(maker, bytes);
+        capacity.stand(&network, maker, Moment(ends), bytes);
+    }
+
+    fn first_to_end(capacity: &RecordCapacity) -> String {
+        capacity.first_to_end().unwrap().name().to_string()
+    }
+
+    #[test]
+    fn rooms_whose_maker_is_not_known_do_not_end_before_those_of_who_made_two() {
+        let mut capacity = RecordCapacity::new(100, 1_000);
+        for (no, name) in ["a", "b", "c"].into_iter().enumerate() {
+            stand(&mut capacity, name, None, no as u64, 1);
+        }
+        stand(&mut capacity, "r", maker(1), 9, 1);
+        assert_eq!(first_to_end(&capacity), "a");
+        stand(&mut capacity, "s", maker(1), 10, 1);
+        assert_eq!(first_to_end(&capacity), "r");
     }
 
     #[test]
