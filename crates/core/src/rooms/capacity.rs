@@ -157,6 +157,25 @@ impl RecordCapacity {
         Some(network.clone())
     }
 
+    /// The rooms that end so that a record of this many bytes fits which nobody here has asked for: of the maker with the most rooms
+    /// without a member those it has past a quarter of the capacity. `None` if that is not enough.
+    pub(super) fn to_end_for_others(&self, bytes: usize) -> Option<Vec<NetworkKey>> {
+        let (_, _, maker) = self.ranks.last()?;
+        let mut left = self.taken.get(&Some((*maker)?))?.idle;
+        let (mut held, mut to_end) = (self.held, Vec::new());
+        for (_, network) in self.by_maker.get(maker)? {
+            let is_greedy = left.rooms > self.most / 4 || left.bytes > self.most_bytes / 4;
+            let idle = self.idle.get(network).filter(|_| is_greedy)?;
+            left.take(idle.bytes);
+            held.take(idle.bytes);
+            to_end.push(network.clone());
+            if held.rooms < self.most && held.bytes + bytes <= self.most_bytes {
+                return Some(to_end);
+            }
+        }
+        None
+    }
+
     /// A room without a member, whose record takes this many bytes, will end then.
     pub(super) fn stand(
         &mut self,
@@ -256,6 +275,25 @@ mod tests {
         assert_eq!(first_to_end(&capacity), "a");
         stand(&mut capacity, "s", maker(1), 10, 1);
         assert_eq!(first_to_end(&capacity), "r");
+    }
+
+    #[test]
+    fn for_a_record_that_nobody_asked_for_no_rooms_end_but_those_of_one_with_more_than_a_quarter() {
+        let mut capacity = RecordCapacity::new(8, 100);
+        for (no, name) in ["a", "b", "c"].into_iter().enumerate() {
+            stand(&mut capacity, name, None, no as u64, 10);
+        }
+        stand(&mut capacity, "k", maker(2), 4, 10);
+        for (no, name) in ["r", "s", "t", "u"].into_iter().enumerate() {
+            stand(&mut capacity, name, maker(1), 10 + no as u64, 10);
+        }
+        let names = |bytes: usize| -> Option<Vec<String>> {
+            let rooms = capacity.to_end_for_others(bytes)?;
+            Some(rooms.iter().map(|room| room.name().to_owned()).collect())
+        };
+        assert_eq!(names(30), Some(vec!["r".to_owned()]));
+        assert_eq!(names(40), Some(vec!["r".to_owned(), "s".to_owned()]));
+        assert_eq!(names(41), None, "these two alone are past the quarter");
     }
 
     #[test]

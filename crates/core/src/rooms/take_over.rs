@@ -9,8 +9,8 @@
 //! The same holds where a hub gives a record up in favour of another one that gives it up at the same moment: no hub shows
 //! it then, and none ended the room. What ends a room has another reason.
 //!
-//! A record that is taken over is of a room without a member. It ends nobody else's room: where it does not fit it is left to
-//! the next hub. While a member is seen its hub is the one to take the record, and this waits. Until it is taken over, a
+//! A record that is taken over is of a room without a member. Where it does not fit, a room ends of a maker whose rooms without a
+//! member take more than a quarter of the hub's capacity; if there is none, it is left to the next hub. While a member is seen its hub is the one to take the record, and this waits. Until it is taken over, a
 //! client may enter the room at any hub that had the record.
 //!
 //! Knows of no links. Called by [`Core`] when records are hidden, when a hub is seen to drain, and when a look is due.
@@ -221,6 +221,22 @@ impl Core {
         u32::try_from(before).unwrap_or(u32::MAX)
     }
 
+    /// Has a record of this many bytes fit, if need be at the cost of a maker whose rooms without a member take more than a
+    /// quarter of the capacity. False, and no room ends, if that is not enough.
+    fn make_fair_space(&mut self, now: Now, bytes: usize) -> bool {
+        let capacity = &self.presence.rooms.capacity;
+        if capacity.fits(bytes) {
+            return true;
+        }
+        let Some(to_end) = capacity.to_end_for_others(bytes) else {
+            return false;
+        };
+        for network in to_end {
+            self.end_room(now, &network);
+        }
+        true
+    }
+
     /// Makes the claim. False if it does not fit.
     fn take_over(&mut self, now: Now, network: &NetworkKey) -> bool {
         let claims = self.directory.read().claims_of_id(network, &record_id());
@@ -236,9 +252,10 @@ impl Core {
         if lost.room.is_lived_in {
             record.left_ms = now.wall_ms;
         }
-        if !rooms.capacity.fits(record.write().len()) {
+        if !self.make_fair_space(now, record.write().len()) {
             return false;
         }
+        let rooms = &mut self.presence.rooms;
         rooms.follow(network).record = Some(record);
         if !self.hold_record(now, network) {
             self.forget_room(network);

@@ -64,9 +64,12 @@ fn a_room_that_ended_at_its_hub_is_taken_over_by_nobody() {
 
 #[test]
 fn a_room_that_does_not_fit_is_not_taken_over_and_ends_no_other() {
-    let mut hub = Hub::new(1);
+    let mut hub = Hub::new(4);
     hub.create(1, 1, "ada", "hers");
     hub.leave(2, 1);
+    for no in 2..=4 {
+        hub.create(no, no, "bob", &format!("his{no}"));
+    }
     of_the_other(&mut hub, "r");
     hub.lose_other(100);
     hub.core.handle_timeout(at(5_000));
@@ -82,6 +85,24 @@ fn a_room_that_does_not_fit_is_not_taken_over_and_ends_no_other() {
     hub.core.handle_timeout(at(60_101));
     let enter = hub.join(60_102, 2, "bob", "r", RoomAsk::Enter);
     assert_eq!(refused(&enter), Some(JoinRefusal::NoSuchRoom));
+}
+
+#[test]
+fn whoever_fills_a_hub_with_empty_rooms_does_not_keep_it_from_taking_rooms_over() {
+    let mut hub = Hub::new(8);
+    for no in 1..=8 {
+        assert!(accepted(&hub.create(no, no, "eve", &format!("r{no}"))));
+        hub.leave(no, no);
+    }
+    of_the_other(&mut hub, "r");
+    hub.lose_other(100);
+    hub.core.handle_timeout(at(100));
+    assert_eq!(holders(&hub, "r"), [ME]);
+    assert_eq!(
+        (holders(&hub, "r1"), holders(&hub, "r2")),
+        (vec![], vec![ME])
+    );
+    assert_eq!(hub.core.rooms_held(), 8);
 }
 
 #[test]
