@@ -36,6 +36,8 @@ pub struct Kept {
     pub early_bytes: usize,
     /// The most frames that wait for one link.
     pub queued: usize,
+    /// Bytes of the records of lost rooms.
+    pub lost_room_bytes: usize,
 }
 
 impl Core {
@@ -60,6 +62,7 @@ impl Core {
             sources: exchange.sources(),
             early_bytes: exchange.most_early_bytes(),
             queued: self.linkage.most_queued(),
+            lost_room_bytes: self.presence.rooms.lost_bytes(),
         }
     }
 }

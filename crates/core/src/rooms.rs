@@ -112,7 +112,7 @@ impl FollowedRooms {
             capacity: RecordCapacity::new(config.most, record_bytes(share)),
             followed: BTreeMap::new(),
             due: BTreeSet::new(),
-            lost: LostRooms::default(),
+            lost: LostRooms::new(record_bytes(share)),
             claims: OWN_CLAIMS,
         }
     }
@@ -120,6 +120,11 @@ impl FollowedRooms {
     pub(super) fn poll_timeout(&self) -> Option<Moment> {
         let ends = self.due.first().map(|(at, _)| *at);
         ends.into_iter().chain(self.lost.poll_timeout()).min()
+    }
+
+    /// How many bytes the records take that are kept to be taken over.
+    pub(super) fn lost_bytes(&self) -> usize {
+        self.lost.bytes()
     }
 
     /// The room, which is followed from now on.

@@ -11,6 +11,7 @@ use hubmesh_core::Core;
 use hubmesh_core::directory::{ClaimQuota, ClaimView};
 use hubmesh_core::exchange::SIGNAL_COST;
 use hubmesh_core::ids::{HubId, Moment};
+use hubmesh_core::rooms::record_bytes;
 
 /// The most subscriptions of one link.
 const SUBSCRIPTIONS: usize = 4_096;
@@ -89,6 +90,11 @@ fn measures(world: &World, no: HostNo) -> Vec<(&'static str, usize, usize)> {
             "bytes of early signals",
             kept.early_bytes,
             config.exchange.early_bytes.max(SIGNAL_COST),
+        ),
+        (
+            "bytes of lost rooms",
+            kept.lost_room_bytes,
+            all(record_bytes(config.quota.bytes)),
         ),
     ]
 }

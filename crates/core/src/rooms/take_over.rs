@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use super::super::Core;
 use super::super::api::{RoomClaim, RoomRecord, record_id};
-use super::super::directory::HiddenRoom;
+use super::super::directory::{ClaimQuota, HiddenRoom};
 use super::super::ids::{HubId, Moment, NetworkKey, Now, mix, stable_hash};
 use super::visible_record;
 
@@ -44,10 +44,13 @@ struct LostRoom {
 }
 
 /// The rooms that are to be taken over.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct LostRooms {
     rooms: BTreeMap<NetworkKey, LostRoom>,
     due: BTreeSet<(Moment, NetworkKey)>,
+    /// Of the records of all.
+    bytes: usize,
+    most_bytes: usize,
 }
 
 /// What is to be done about a lost room.
@@ -59,6 +62,21 @@ enum Look {
 }
 
 impl LostRooms {
+    /// None yet; a hub of this mesh holds records of `of_one` bytes.
+    pub(super) fn new(of_one: usize) -> Self {
+        LostRooms {
+            rooms: BTreeMap::new(),
+            due: BTreeSet::new(),
+            bytes: 0,
+            most_bytes: of_one.saturating_mul(ClaimQuota::ALL_HUBS_FACTOR),
+        }
+    }
+
+    /// How many bytes the records of all take.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Moment> {
         self.due.first().map(|(at, _)| *at)
     }
@@ -77,7 +95,11 @@ impl LostRooms {
         if before.is_some_and(|before| before.birth() < record.birth()) {
             return;
         }
-        if self.rooms.len() >= MOST && !self.rooms.contains_key(&room.network) {
+        let bytes = room.data.len();
+        let given_back = self.rooms.get(&room.network).map(|lost| lost.room.data.len());
+        let others = self.bytes - given_back.unwrap_or(0);
+        let is_one_more = given_back.is_none();
+        if others + bytes > self.most_bytes || (is_one_more && self.rooms.len() >= MOST) {
             return;
         }
         self.forget(&room.network.clone());
@@ -88,11 +110,13 @@ impl LostRooms {
             passed_on: false,
             room,
         };
+        self.bytes += bytes;
         self.rooms.insert(lost.room.network.clone(), lost);
     }
 
     fn forget(&mut self, network: &NetworkKey) {
         if let Some(lost) = self.rooms.remove(network) {
+            self.bytes -= lost.room.data.len();
             self.due.remove(&(lost.look, lost.room.network));
         }
     }

@@ -132,3 +132,38 @@ fn a_hub_that_drains_takes_nothing_over() {
     hub.core.handle_timeout(at(5_000));
     assert_eq!(hub.core.rooms_held(), 0);
 }
+
+#[test]
+fn lost_rooms_are_kept_up_to_a_number_of_bytes() {
+    let mut hub = Hub::with_quota(10, 8_000);
+    // All others hold records of 8,000 bytes at most; each of these takes more than 1,000.
+    for no in 0..20 {
+        let room = format!("r{no}");
+        let record = RoomRecord {
+            created: Hlc::from_wall(1_000_000),
+            by: OTHER,
+            creator: "bob".to_owned(),
+            left_ms: 0,
+            about: vec![7; 1_000],
+        };
+        let mut theirs = record_there(no + 1, &room, 0, 1_000_001);
+        if let Change::Claim(claim) = &mut theirs {
+            claim.data = Some(record.write());
+        }
+        let superseded = Change::Gone {
+            network: network(&room),
+            peer: record_id(),
+            claim: ClaimNo(no + 1),
+            reason: LeaveReason::Superseded,
+        };
+        let member = there(100 + no, "bob", &room, 1_000_001);
+        hub.hear(no, vec![theirs, member, superseded]);
+    }
+    let lost = &hub.core.presence.rooms.lost;
+    let known = (0..20).filter(|no| lost.record(&network(&format!("r{no}"))).is_some());
+    assert_eq!(known.count(), 7);
+    let bytes = hub.core.kept(at(0).at).lost_room_bytes;
+    assert!((7_000..=8_000).contains(&bytes), "{bytes} bytes");
+    hub.core.handle_timeout(at(100_000));
+    assert_eq!(hub.core.kept(at(0).at).lost_room_bytes, 0);
+}
