@@ -40,7 +40,7 @@ impl RoomMetrics {
             ),
             not_taken: r.counter(
                 "rooms_not_taken_over_total",
-                "Rooms of hubs that were gone or drained which this hub did not take over, since their records did not fit.",
+                "How often this hub did not take over a room of a hub that was gone or drained, since its record did not fit. Another hub may have.",
             ),
             visitors: r.gauge(
                 "room_visitors",

@@ -19,7 +19,7 @@ pub struct Counters {
     pub takeovers: u64,
     /// Rooms of which this hub took the record over because no other hub showed it any more.
     pub rooms_taken_over: u64,
-    /// Rooms that this hub did not take over, since their records did not fit.
+    /// How often a room was to be taken over here and did not fit; another hub may have taken it.
     pub rooms_not_taken: u64,
     /// Rooms without a member that this hub ended: their time was over, or they gave way to others.
     pub rooms_ended: u64,

@@ -15,6 +15,7 @@
 //!
 //! Knows of no links. Called by [`Core`] when records are hidden, when a hub is seen to drain, and when a look is due.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -86,15 +87,20 @@ impl LostRooms {
         RoomRecord::read(&self.rooms.get(network)?.room.data)
     }
 
-    /// A room is lost: looked at now. What is known of it already stays, and of two rooms the one that counts.
+    /// A room is lost: looked at now. Of two rooms the one stays that counts. A room that is lost again, by a drain and then
+    /// with its hub, keeps its turn.
     fn expect(&mut self, now: Moment, room: HiddenRoom) {
         let Some(record) = RoomRecord::read(&room.data) else {
             return;
         };
         let before = self.record(&room.network);
-        if before.is_some_and(|before| before.birth() < record.birth()) {
+        let before = before.map(|before| before.birth().cmp(&record.birth()));
+        if before == Some(Ordering::Less) {
             return;
         }
+        let known = self.rooms.get(&room.network);
+        let same = known.filter(|_| before == Some(Ordering::Equal));
+        let (since, passed_on) = same.map_or((now, false), |lost| (lost.since, lost.passed_on));
         let bytes = room.data.len();
         let given_back = self.rooms.get(&room.network).map(|lost| lost.room.data.len());
         let others = self.bytes - given_back.unwrap_or(0);
@@ -105,9 +111,9 @@ impl LostRooms {
         self.forget(&room.network.clone());
         self.due.insert((now, room.network.clone()));
         let lost = LostRoom {
-            since: now,
+            since,
             look: now,
-            passed_on: false,
+            passed_on,
             room,
         };
         self.bytes += bytes;

@@ -167,3 +167,21 @@ fn lost_rooms_are_kept_up_to_a_number_of_bytes() {
     hub.core.handle_timeout(at(100_000));
     assert_eq!(hub.core.kept(at(0).at).lost_room_bytes, 0);
 }
+
+#[test]
+fn a_room_that_is_lost_twice_is_passed_on_once() {
+    let mut hub = Hub::new(1);
+    hub.create(1, 1, "ada", "hers");
+    of_the_other(&mut hub, "r");
+    hub.lose_other(100);
+    hub.core.handle_timeout(at(100));
+    assert_eq!(hub.core.counters().rooms_not_taken, 1);
+    hub.core.expect_rooms_of(at(200), &OTHER);
+    hub.core.handle_timeout(at(5_000));
+    assert_eq!(hub.core.counters().rooms_not_taken, 1);
+    let lost = &hub.core.presence.rooms.lost;
+    assert!(lost.record(&network("r")).is_some());
+    hub.core.handle_timeout(at(60_100));
+    let lost = &hub.core.presence.rooms.lost;
+    assert!(lost.record(&network("r")).is_none(), "a minute since then");
+}
