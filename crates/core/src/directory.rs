@@ -190,6 +190,8 @@ pub struct Directory {
     unshown_rooms: HashMap<NetworkKey, RoomRecord>,
     /// Records of rooms that were shown until a moment ago, of which the core has not heard yet.
     hidden_rooms: Vec<HiddenRoom>,
+    /// The rooms of which a record came or changed, which the core has not looked at yet.
+    shown_rooms: Vec<NetworkKey>,
     own: HashMap<ClaimNo, RecordNo>,
     own_no: OriginNo,
     changes: Vec<IdChange>,
@@ -232,6 +234,7 @@ impl Directory {
             touched: None,
             unshown_rooms: HashMap::new(),
             hidden_rooms: Vec::new(),
+            shown_rooms: Vec::new(),
             own: HashMap::new(),
             own_no: 0,
             changes: Vec::new(),

@@ -146,6 +146,7 @@ impl Directory {
         self.fill(no, claim);
         self.add_to_log(no, origin, seq);
         self.set_member(no, !claim.quiet);
+        self.note_shown_room(no);
         if interest {
             self.report(network, &claim.peer, before, LeaveReason::Closed);
         }

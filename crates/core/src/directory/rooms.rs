@@ -30,6 +30,22 @@ impl Directory {
         std::mem::take(&mut self.hidden_rooms)
     }
 
+    /// The rooms of which a record came or changed since this was last asked, also those of no interest here.
+    pub(crate) fn take_shown_rooms(&mut self) -> Vec<NetworkKey> {
+        std::mem::take(&mut self.shown_rooms)
+    }
+
+    /// Notes that this record is there, if it is a room's.
+    pub(super) fn note_shown_room(&mut self, no: RecordNo) {
+        let record = self.store.record(no);
+        if !record.quiet() || record.peer != record_id() {
+            return;
+        }
+        let network = self.network_at(record.network).map(|network| &network.key);
+        let room = network.filter(|key| key.is_room()).cloned();
+        self.shown_rooms.extend(room);
+    }
+
     /// The records of rooms that a hub shows.
     pub(crate) fn rooms_of(&self, hub: &HubId) -> Vec<HiddenRoom> {
         let whole = self.by_hub.get(hub).copied();

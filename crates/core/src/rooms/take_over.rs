@@ -2,7 +2,7 @@
 //!
 //! Every other hub has the record, in what it knew of that hub. For each such room all hubs in reach that do not drain have
 //! an order, by a hash of the room and the hub: the first takes the record over at once, each further one [`STEP`] later
-//! unless it sees it at another hub by then. So one does as a rule, the rooms of a hub spread over the others, and a hub that does not
+//! unless it has seen it at another hub since, where it may also have ended. So one does as a rule, the rooms of a hub spread over the others, and a hub that does not
 //! know of this, or has no capacity left, costs a step. Who came too late gives it up by the rules in `rooms`: it is the
 //! same record by birth.
 //!
@@ -151,10 +151,29 @@ impl Core {
         record.is_none_or(|record| !record.draining)
     }
 
-    /// Claims were hidden: what rooms are lost by that.
+    /// Claims came or were hidden: what rooms are lost by that, or are lost no more.
     pub(crate) fn note_hidden_rooms(&mut self, now: Now) {
-        let hidden = self.directory.write().take_hidden_rooms();
+        let (hidden, shown) = {
+            let mut directory = self.directory.write();
+            (directory.take_hidden_rooms(), directory.take_shown_rooms())
+        };
         self.expect_rooms(now, hidden);
+        for network in shown {
+            self.note_taken_over(&network);
+        }
+    }
+
+    /// A lost room is lost no more once a hub shows it that stays: if it ends there before this hub's turn, it has ended.
+    fn note_taken_over(&mut self, network: &NetworkKey) {
+        if !self.presence.rooms.lost.rooms.contains_key(network) {
+            return;
+        }
+        let directory = self.directory.read();
+        let claims = directory.claims_of_id(network, &record_id());
+        drop(directory);
+        if claims.iter().any(|claim| self.stays(&claim.hub)) {
+            self.presence.rooms.lost.forget(network);
+        }
     }
 
     /// A hub drains: its rooms are taken over while it is still there.

@@ -185,3 +185,36 @@ fn a_room_that_is_lost_twice_is_passed_on_once() {
     let lost = &hub.core.presence.rooms.lost;
     assert!(lost.record(&network("r")).is_none(), "a minute since then");
 }
+
+#[test]
+fn a_room_that_was_taken_over_elsewhere_and_ended_there_does_not_come_back() {
+    let mut hub = Hub::new(1);
+    hub.create(1, 1, "ada", "hers");
+    of_the_other(&mut hub, "r");
+    hub.lose_other(100);
+    hub.core.handle_timeout(at(100));
+    let is_lost = |hub: &Hub| {
+        let lost = &hub.core.presence.rooms.lost;
+        lost.record(&network("r")).is_some()
+    };
+    assert!(is_lost(&hub), "it does not fit");
+    let third = HubId([3; 20]);
+    let directory = std::sync::Arc::clone(hub.core.directory());
+    {
+        let mut directory = directory.write();
+        directory.begin(third, Incarnation { epoch: 0, nonce: 3 });
+        directory.complete(&third, 0);
+        directory.set_visible(&third, true, LeaveReason::HubLost);
+    }
+    let mut say = |ms: u64, seq: u64, change: Change| {
+        let mut directory = directory.write();
+        directory.apply(Moment(0), &third, vec![Entry { seq, change }], seq);
+        drop(directory);
+        hub.core.handle_timeout(at(ms));
+    };
+    say(200, 1, record_there(1, "r", 1_000_000, 1_000_200));
+    say(300, 2, gone(1, record_id(), "r"));
+    assert!(!is_lost(&hub));
+    let enter = hub.join(301, 2, "bob", "r", RoomAsk::Enter);
+    assert_eq!(refused(&enter), Some(JoinRefusal::NoSuchRoom));
+}
