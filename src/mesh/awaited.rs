@@ -41,7 +41,8 @@ pub struct AwaitedId {
     peer: String,
     /// How many signals or joins wait for it.
     pub count: u64,
-    /// How long the first of them has waited.
+    /// How long the one has waited that first did; a signal that was under way in between, or a join that is contested again,
+    /// has waited all the time.
     pub for_ms: u64,
 }
 

@@ -28,7 +28,7 @@ use super::api::{Join, JoinRefusal, WantedId};
 use super::directory::Directory;
 use super::exchange::Found;
 use super::ids::{ClaimNo, HubId, Moment, NetworkKey, PeerId};
-use pending::{Contender, ContestedId, Pending, PendingJoins, Stage};
+use pending::{Attempt, Contender, ContestedId, Pending, PendingJoins, Stage};
 use probes::{Asked, Asker, Probe, Probes};
 
 /// How often an id may change hands within [`TAKEOVER_WINDOW`], as seen by one hub.
@@ -163,12 +163,16 @@ impl Contests {
 
     /// A local peer asks for an id.
     pub fn begin(&mut self, now: Moment, directory: &Directory, join: Join) {
-        self.contest(now, directory, join, 0);
+        let attempt = Attempt {
+            since: now,
+            tries: 0,
+        };
+        self.contest(now, directory, join, attempt);
     }
 
-    fn contest(&mut self, now: Moment, directory: &Directory, join: Join, tries: u8) {
+    fn contest(&mut self, now: Moment, directory: &Directory, join: Join, attempt: Attempt) {
         let Some((holder, _)) = directory.holder(&join.network, &join.peer) else {
-            return self.contend(now, join, tries);
+            return self.contend(now, join, attempt);
         };
         let limited = self.taken_over_too_often(now, &join.network, &join.peer);
         let local = holder.hub == self.me;
@@ -181,7 +185,7 @@ impl Contests {
         } else {
             JoinRefusal::Taken
         };
-        if tries >= MAX_TRIES || !self.makes_space(&join) {
+        if attempt.tries >= MAX_TRIES || !self.makes_space(&join) {
             return self.refuse(join.claim, refusal);
         }
         let token = self.token();
@@ -202,13 +206,13 @@ impl Contests {
         let contender = Contender {
             join,
             refusal,
-            tries,
+            attempt,
         };
         self.suspend(now, token, contender, Stage::Against(holder));
     }
 
     /// The id is free. Joins that have waited for it come first, if their peers are still alive.
-    fn contend(&mut self, now: Moment, join: Join, tries: u8) {
+    fn contend(&mut self, now: Moment, join: Join, attempt: Attempt) {
         if !self.waiting.contains_rival_of(&join) {
             return self.allow(join);
         }
@@ -219,7 +223,7 @@ impl Contests {
         let contender = Contender {
             join,
             refusal,
-            tries,
+            attempt,
         };
         self.prove(now, contender, None);
     }
@@ -471,12 +475,16 @@ impl Contests {
         contender: Contender,
         lost: Option<Found>,
     ) {
-        let Contender { join, tries, .. } = contender;
+        let Contender { join, attempt, .. } = contender;
         let claim_of = |found: Found| (found.hub, found.claim);
         let holder = directory.holder(&join.network, &join.peer);
         match holder.map(|(found, _)| claim_of(found)) {
             Some(holder) if lost.map(claim_of) != Some(holder) => {
-                self.contest(now, directory, join, tries + 1);
+                let again = Attempt {
+                    tries: attempt.tries + 1,
+                    ..attempt
+                };
+                self.contest(now, directory, join, again);
             }
             _ => self.allow(join),
         }
@@ -526,8 +534,7 @@ impl Contests {
 
     /// The ids that joins wait for, in the order of their networks. Looks at all that wait.
     pub fn contested(&self) -> impl Iterator<Item = WantedId<'_>> {
-        let patience = self.patience();
-        self.waiting.ids(patience)
+        self.waiting.ids()
     }
 
     /// How many joins wait for a verdict.

@@ -138,6 +138,8 @@ struct PendingSignal {
     payload: Bytes,
     /// Whether it may wait for its target.
     wait: bool,
+    /// When it first waited for its target.
+    waits_since: Option<Moment>,
     /// The hub and claim that refused it: it is sent once more, but never there.
     refused_by: Option<(HubId, ClaimNo)>,
 }

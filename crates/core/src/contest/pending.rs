@@ -7,7 +7,6 @@
 //! Invariants: a join waits once; the indices name exactly those that wait.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use hashbrown::HashMap;
 
@@ -32,6 +31,14 @@ pub(super) struct Contender {
     pub(super) join: Join,
     /// The refusal that it gets if it does not get the id.
     pub(super) refusal: JoinRefusal,
+    pub(super) attempt: Attempt,
+}
+
+/// How a newcomer has fared so far.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Attempt {
+    /// When it asked.
+    pub(super) since: Moment,
     /// How often it was contested again because the holder changed meanwhile.
     pub(super) tries: u8,
 }
@@ -164,21 +171,18 @@ impl PendingJoins {
         self.all.values().next().map(|pending| pending.deadline)
     }
 
-    /// The contested ids, each with its number of joins and when the first one began to wait. `patience` is how long each
-    /// join waits.
-    pub(super) fn ids(&self, patience: Duration) -> impl Iterator<Item = WantedId<'_>> {
-        self.by_id
-            .iter()
-            .filter_map(move |((network, peer), rivals)| {
-                let first = self.all.get(rivals.first()?)?;
-                let since = Moment(0) + (first.deadline - (Moment(0) + patience));
-                Some(WantedId {
-                    network,
-                    peer,
-                    count: rivals.len(),
-                    since,
-                })
+    /// The contested ids, each with its number of joins and when the first of them asked.
+    pub(super) fn ids(&self) -> impl Iterator<Item = WantedId<'_>> {
+        self.by_id.iter().filter_map(|((network, peer), rivals)| {
+            let waiting = rivals.iter().filter_map(|rival| self.all.get(rival));
+            let since = waiting.map(|pending| pending.contender.attempt.since);
+            Some(WantedId {
+                network,
+                peer,
+                count: rivals.len(),
+                since: since.min()?,
             })
+        })
     }
 
     /// The number of waiting joins.

@@ -395,3 +395,15 @@ fn who_contests_what_is_told_with_how_many_and_since_when() {
     hub.show(&asked, true);
     assert_eq!(hub.contests.pending(), told(&hub).len());
 }
+
+#[test]
+fn who_contests_an_id_does_so_since_it_asked_whatever_it_waits_for() {
+    let mut hub = Hub::new(HERE);
+    hub.join(1, "ada");
+    let asked = hub.join(2, "eve");
+    hub.now = LATER;
+    hub.join(3, "mallory");
+    hub.show(&asked, false);
+    let since: Vec<Moment> = hub.contests.contested().map(|one| one.since).collect();
+    assert_eq!(since, [NOW], "its own client is asked for a sign of life now");
+}

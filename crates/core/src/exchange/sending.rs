@@ -63,6 +63,7 @@ impl Exchange {
             kind: signal.kind,
             payload: signal.payload,
             wait: signal.wait,
+            waits_since: None,
             refused_by: None,
         };
         let sent = match found {
@@ -94,6 +95,7 @@ impl Exchange {
             kind: refused.kind,
             payload: Bytes::copy_from_slice(&refused.payload),
             wait: true,
+            waits_since: None,
             refused_by: Some((self.me.hub, refused.to)),
         };
         let target = pending.target.clone();

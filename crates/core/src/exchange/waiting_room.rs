@@ -16,7 +16,6 @@ use super::config::{ExchangeConfig, SIGNAL_COST};
 #[derive(Debug)]
 struct WaitingSignal {
     pending: PendingSignal,
-    since: Moment,
     deadline: Moment,
 }
 
@@ -67,12 +66,13 @@ impl WaitingRoom {
         self.by_target
             .iter()
             .filter_map(|((network, peer), backlog)| {
-                let mut held = backlog.orders.iter().filter_map(|o| self.held.get(o));
+                let held = backlog.orders.iter().filter_map(|o| self.held.get(o));
+                let since = held.filter_map(|waiting| waiting.pending.waits_since);
                 Some(WantedId {
                     network,
                     peer,
                     count: backlog.orders.len(),
-                    since: held.next()?.since,
+                    since: since.min()?,
                 })
             })
     }
@@ -80,7 +80,7 @@ impl WaitingRoom {
     /// Lets the signal wait until `deadline`, unless a bound forbids it.
     pub(super) fn enter(
         &mut self,
-        pending: PendingSignal,
+        mut pending: PendingSignal,
         now: Moment,
         deadline: Moment,
         config: &ExchangeConfig,
@@ -103,15 +103,8 @@ impl WaitingRoom {
         for_target.add(order, cost);
         let of_source = self.by_source.entry(pending.source.claim).or_default();
         of_source.add(order, cost);
-        let since = now;
-        self.held.insert(
-            order,
-            WaitingSignal {
-                pending,
-                since,
-                deadline,
-            },
-        );
+        pending.waits_since.get_or_insert(now);
+        self.held.insert(order, WaitingSignal { pending, deadline });
         entered
     }
 

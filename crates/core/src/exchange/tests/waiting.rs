@@ -87,6 +87,24 @@ fn who_is_waited_for_is_told_with_how_many_wait_and_since_when() {
     assert_eq!(told(&world), []);
 }
 
+#[test]
+fn a_signal_that_comes_back_to_wait_has_waited_since_it_first_did() {
+    let mut world = two();
+    world.vanish(5);
+    let began = world.now;
+    world.send(0, 5, 0).expect("space");
+    world.run(MS * 1000);
+    world.book.hold(hub(1), &peer(5));
+    assert_eq!(world.send(0, 5, 1), Ok(Sent::Window));
+    world.vanish(5);
+    world.run(MS * 50);
+    let told: Vec<_> = world.hubs[0]
+        .awaited()
+        .map(|one| (one.count, one.since - began))
+        .collect();
+    assert_eq!(told, [(2, Duration::ZERO)]);
+}
+
 /// Signals wait together, for so long.
 fn together(wait: Duration) -> Policies {
     let mut policies = Policies::default();
