@@ -157,6 +157,7 @@ where
             proof: self.proof.clone(),
             room,
             address: AddressGroup::of(self.address),
+            counts_for: Some(AddressGroup::of(self.address)),
         };
         match &mut self.postponed {
             // Each in its turn.

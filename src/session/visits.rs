@@ -47,6 +47,8 @@ pub struct Visitor {
     pub room: RoomAsk,
     /// Its address.
     pub address: IpAddr,
+    /// An operator asks for it: the room counts for no address.
+    pub is_operators: bool,
     /// The subject of its token, if that names one.
     pub subject: Option<Box<str>>,
     /// When its token expires, in Unix milliseconds; `None`: never.
@@ -284,6 +286,7 @@ impl<M: MeshPort> Sessions<M> {
             proof: Bytes::new(),
             room: Some(visitor.room),
             address: AddressGroup::of(visitor.address),
+            counts_for: (!visitor.is_operators).then(|| AddressGroup::of(visitor.address)),
         };
         shared.mesh.join(join).await;
         loop {

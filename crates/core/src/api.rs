@@ -137,6 +137,9 @@ pub struct Join {
     /// The address group of its client, as far as the hub knows: it bounds how many ids may be contested from one
     /// place.
     pub address: AddressGroup,
+    /// The address group that a room counts for which it creates, or enters as the first; `None` for operators' joins, which
+    /// no bound on one address holds back.
+    pub counts_for: Option<AddressGroup>,
 }
 
 /// Why a local peer may not join.

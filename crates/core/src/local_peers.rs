@@ -112,7 +112,7 @@ impl Core {
             data,
             quiet,
             room,
-            address,
+            counts_for,
             ..
         } = join;
         // It may have filled up while the id was contested.
@@ -122,7 +122,7 @@ impl Core {
             return self.outputs.push_back(Output::Refused { claim, why });
         }
         if let Some(ask) = room
-            && let Err(why) = self.enter_room(now, &network, (claim, &peer, address), ask)
+            && let Err(why) = self.enter_room(now, &network, (claim, &peer, counts_for), ask)
         {
             self.presence.contests.on_gone(claim);
             return self.outputs.push_back(Output::Refused { claim, why });

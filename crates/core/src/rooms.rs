@@ -30,7 +30,6 @@ use super::api::{JoinRefusal, Output, PeerEvent, Recipients};
 use super::api::{Room, RoomAsk, RoomClaim, RoomRecord, record_id};
 use super::directory::Directory;
 use super::ids::{ClaimNo, Hlc, HubId, LeaveReason, Moment, NetworkKey, Now, PeerId};
-use crate::reach::AddressGroup;
 use capacity::{RecordCapacity, RoomMaker};
 use take_over::LostRooms;
 
@@ -229,7 +228,7 @@ impl Core {
         &mut self,
         now: Now,
         network: &NetworkKey,
-        (claim, peer, from): (ClaimNo, &PeerId, AddressGroup),
+        (claim, peer, from): (ClaimNo, &PeerId, RoomMaker),
         ask: RoomAsk,
     ) -> Result<(), JoinRefusal> {
         let known = self.known_record(network);
@@ -247,12 +246,13 @@ impl Core {
                 let maker = followed.and_then(|followed| followed.maker);
                 let bytes = record.write().len();
                 // A room without a member counts against nobody until somebody enters it.
-                if !is_lived_in && !rooms.capacity.is_fair(maker.or(Some(from)), bytes) {
+                let is_judged = !is_lived_in && from.is_some();
+                if is_judged && !rooms.capacity.is_fair(maker.or(from), bytes) {
                     return Err(JoinRefusal::TooManyRoomsOfOne);
                 }
                 let followed = rooms.follow(network);
                 followed.record = Some(record);
-                followed.maker.get_or_insert(from);
+                followed.maker = followed.maker.or(from);
                 Ok(())
             }
             (RoomAsk::Create(about), None) => {
@@ -265,12 +265,13 @@ impl Core {
                 };
                 let capacity = &self.presence.rooms.capacity;
                 let bytes = record.write().len();
-                if capacity.would_fit(bytes) && !capacity.is_fair(Some(from), bytes) {
+                let is_judged = from.is_some() && capacity.would_fit(bytes);
+                if is_judged && !capacity.is_fair(from, bytes) {
                     return Err(JoinRefusal::TooManyRoomsOfOne);
                 }
                 let followed = self.presence.rooms.follow(network);
                 followed.new = Some(claim);
-                followed.maker = Some(from);
+                followed.maker = from;
                 followed.record = Some(record);
                 if !self.hold_record(now, network) {
                     self.forget_room(network);

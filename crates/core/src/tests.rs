@@ -44,6 +44,7 @@ fn join(claim: u64, name: &str) -> Join {
         proof: Bytes::new(),
         room: None,
         address: AddressGroup::of(std::net::Ipv4Addr::LOCALHOST.into()),
+        counts_for: None,
     }
 }
 

@@ -28,6 +28,7 @@ pub(super) struct Changer {
     pub(super) address: IpAddr,
     /// What its token grants; everything if it is an operator.
     pub(super) grant: Grant,
+    pub(super) is_operator: bool,
 }
 
 impl Changer {
@@ -144,13 +145,18 @@ impl<B: Backend> App<B> {
                 Ok(()) => Ok(Changer {
                     address,
                     grant: Grant::default(),
+                    is_operator: true,
                 }),
                 Err(why) => answered(admin::refuse(self, why)),
             };
         }
         let grant = self.shown(head)?;
         self.within(may_be(&grant, room, user, right))?;
-        Ok(Changer { address, grant })
+        Ok(Changer {
+            address,
+            grant,
+            is_operator: false,
+        })
     }
 
     /// Whether the client may look after the hub.

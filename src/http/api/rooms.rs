@@ -233,7 +233,8 @@ impl From<Unvisited> for Answered {
 }
 
 impl<B: Backend> App<B> {
-    /// Counts a change to rooms against the allowance of its address. Operators may make as many as they like.
+    /// Counts a change to rooms against the allowance of its address. Operators may make as many as they like,
+    /// and the rooms that they create count for no address.
     fn in_pace(&self, call: &Call, from: IpAddr) -> Result<(), Answered> {
         let Some(rate) = self
             .change_rate
@@ -349,6 +350,7 @@ pub(super) fn create<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'sta
             data: Some(data),
             room: RoomAsk::Create(record),
             address: changer.address,
+            is_operators: changer.is_operator,
             subject: changer.subject(),
             expires_ms: changer.grant.expires_ms,
         };
@@ -407,6 +409,7 @@ pub(super) fn join<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
                 data: Some(data),
                 room: RoomAsk::Enter,
                 address: changer.address,
+                is_operators: changer.is_operator,
                 subject: changer.subject(),
                 expires_ms,
             };
@@ -504,6 +507,7 @@ impl<B: Backend> App<B> {
             data: None,
             room: RoomAsk::Enter,
             address: changer.address,
+            is_operators: changer.is_operator,
             subject: changer.subject(),
             expires_ms: changer.grant.expires_ms,
         };

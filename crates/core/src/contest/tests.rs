@@ -48,6 +48,7 @@ impl Hub {
             proof: Bytes::from_static(proof.as_bytes()),
             room: None,
             address: AddressGroup::of(address),
+            counts_for: None,
         };
         self.contests.begin(self.now, &self.directory, join);
         self.carry_out()
@@ -405,5 +406,9 @@ fn who_contests_an_id_does_so_since_it_asked_whatever_it_waits_for() {
     hub.join(3, "mallory");
     hub.show(&asked, false);
     let since: Vec<Moment> = hub.contests.contested().map(|one| one.since).collect();
-    assert_eq!(since, [NOW], "its own client is asked for a sign of life now");
+    assert_eq!(
+        since,
+        [NOW],
+        "its own client is asked for a sign of life now"
+    );
 }

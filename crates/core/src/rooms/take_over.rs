@@ -102,7 +102,10 @@ impl LostRooms {
         let same = known.filter(|_| before == Some(Ordering::Equal));
         let (since, passed_on) = same.map_or((now, false), |lost| (lost.since, lost.passed_on));
         let bytes = room.data.len();
-        let given_back = self.rooms.get(&room.network).map(|lost| lost.room.data.len());
+        let given_back = self
+            .rooms
+            .get(&room.network)
+            .map(|lost| lost.room.data.len());
         let others = self.bytes - given_back.unwrap_or(0);
         let is_one_more = given_back.is_none();
         if others + bytes > self.most_bytes || (is_one_more && self.rooms.len() >= MOST) {

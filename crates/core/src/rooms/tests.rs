@@ -39,6 +39,8 @@ struct Hub {
     seq: u64,
     /// Where its clients come from.
     from: Ipv4Addr,
+    /// Its clients are operators.
+    is_operators: bool,
 }
 
 impl Hub {
@@ -69,6 +71,7 @@ impl Hub {
             core,
             seq: 0,
             from: Ipv4Addr::LOCALHOST,
+            is_operators: false,
         }
     }
 
@@ -82,6 +85,7 @@ impl Hub {
             proof: Bytes::new(),
             room: Some(ask),
             address: AddressGroup::of(self.from.into()),
+            counts_for: (!self.is_operators).then(|| AddressGroup::of(self.from.into())),
         };
         self.core.join(at(ms), join);
         self.outputs()
@@ -475,6 +479,23 @@ fn whoever_enters_many_rooms_that_it_made_and_left_leaves_capacity_to_others() {
     assert!(accepted(&hub.create(200, 200, "ada", "hers")));
     let beside = hub.join(201, 201, "ada", "r1", RoomAsk::Enter);
     assert!(accepted(&beside), "somebody is in that one already");
+}
+
+#[test]
+fn operators_make_and_enter_as_many_rooms_as_fit() {
+    let mut hub = Hub::new(80);
+    hub.is_operators = true;
+    for no in 1..=80 {
+        assert!(accepted(&hub.create(no, no, "ada", &format!("r{no}"))));
+    }
+    (41..=80).for_each(|no| drop(hub.leave(100, no)));
+    for no in 41..=80 {
+        let room = format!("r{no}");
+        let enter = hub.join(101, 100 + no, "bob", &room, RoomAsk::Enter);
+        assert!(accepted(&enter));
+    }
+    let full = hub.create(200, 200, "ada", "one more");
+    assert_eq!(refused(&full), Some(JoinRefusal::TooManyRooms));
 }
 
 #[test]

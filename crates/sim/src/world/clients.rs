@@ -172,6 +172,7 @@ impl World {
             proof: who.proof.clone(),
             room: who.room.clone(),
             address: AddressGroup::of(Ipv4Addr::LOCALHOST.into()),
+            counts_for: Some(AddressGroup::of(Ipv4Addr::LOCALHOST.into())),
         };
         let now = self.clocks(no);
         if let Some(running) = self.hosts[no].running.as_mut() {
