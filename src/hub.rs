@@ -495,13 +495,8 @@ impl Backend for Parts {
         was_there
     }
 
-    async fn is_visitor_elsewhere(
-        &self,
-        network: &NetworkKey,
-        peer: &PeerId,
-        within: Duration,
-    ) -> bool {
-        self.mesh.is_visitor_elsewhere(network, peer, within).await
+    async fn is_visitor(&self, network: &NetworkKey, peer: &PeerId, within: Duration) -> bool {
+        self.mesh.is_visitor(network, peer, within).await
     }
 
     async fn end_visit_elsewhere(&self, visitor: Visitor) -> Result<(), NoVisit> {

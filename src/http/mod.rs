@@ -194,8 +194,8 @@ pub trait Backend: Operate + Sized + 'static {
     /// Ends the visit of a user at this hub, and returns when the mesh knows; false if there was none.
     fn end_visit(&self, network: &NetworkKey, peer: &PeerId) -> impl Future<Output = bool> + Send;
 
-    /// Asks another hub whether a user joined there over HTTP and has no connection. False without an answer in time.
-    fn is_visitor_elsewhere(
+    /// Asks the hub of a user whether it joined over HTTP and has no connection. False without an answer in time.
+    fn is_visitor(
         &self,
         network: &NetworkKey,
         peer: &PeerId,

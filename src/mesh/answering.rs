@@ -54,7 +54,7 @@ impl MeshContext {
         party.map(Party::shown)
     }
 
-    fn is_visitor(&self, network: &NetworkKey, peer: &PeerId) -> bool {
+    pub(super) fn is_visitor(&self, network: &NetworkKey, peer: &PeerId) -> bool {
         let registry = self.router.registry();
         let claims = self.own_claims(network, peer);
         !claims.is_empty() && claims.into_iter().all(|claim| registry.is_visitor(claim))

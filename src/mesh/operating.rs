@@ -92,17 +92,14 @@ impl Mesh {
         told
     }
 
-    /// Whether a member of a room at another hub has no connection, as that hub says within this time.
-    pub async fn is_visitor_elsewhere(
-        &self,
-        network: &NetworkKey,
-        peer: &PeerId,
-        within: Duration,
-    ) -> bool {
-        let holder = self.hub_of(network, peer);
-        let Some(hub) = holder.filter(|hub| *hub != self.shared.identity().hub) else {
+    /// Whether a member of a room has no connection, as its hub says within this time.
+    pub async fn is_visitor(&self, network: &NetworkKey, peer: &PeerId, within: Duration) -> bool {
+        let Some(hub) = self.hub_of(network, peer) else {
             return false;
         };
+        if hub == self.shared.identity().hub {
+            return self.shared.is_visitor(network, peer);
+        }
         let question = Question::IsVisitor {
             network: network.as_str().to_owned(),
             peer: peer.to_string(),

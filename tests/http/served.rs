@@ -165,7 +165,7 @@ impl Backend for Echo {
         Err(CloseReason::NoSuchRoom.into())
     }
 
-    async fn is_visitor_elsewhere(&self, _: &NetworkKey, _: &PeerId, _: Duration) -> bool {
+    async fn is_visitor(&self, _: &NetworkKey, _: &PeerId, _: Duration) -> bool {
         false
     }
 

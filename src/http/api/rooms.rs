@@ -475,7 +475,8 @@ pub(super) fn leave<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stat
 
 impl<B: Backend> App<B> {
     /// Refuses to take an id from a connection. If the newest connection wins every id, the mesh would allow that. So the
-    /// hub that holds the id is asked, and no answer counts as a connection.
+    /// hub that holds the id is asked, and no answer counts as a connection. That may be this hub: another request of the
+    /// same user is about to be a visit here.
     async fn ends_no_connection(
         &self,
         network: &NetworkKey,
@@ -484,9 +485,7 @@ impl<B: Backend> App<B> {
         if self.config.mesh.duplicate_peer != DuplicatePeer::Replace {
             return Ok(());
         }
-        let asked = self
-            .backend
-            .is_visitor_elsewhere(network, peer, ANSWER_WITHIN);
+        let asked = self.backend.is_visitor(network, peer, ANSWER_WITHIN);
         match asked.await {
             true => Ok(()),
             false => refused(StatusCode::CONFLICT, IS_ELSEWHERE),
