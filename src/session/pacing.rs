@@ -73,7 +73,7 @@ where
         Ok(())
     }
 
-    /// The time of the waiting message has come.
+    /// The time has come of the waiting message, or of what is owed for one that was heard or read past.
     pub(super) async fn go_on(&mut self) -> Result<(), CloseReason> {
         if let Some(bytes) = self.deadlines.take_owed() {
             return self.pay(bytes, false).map(drop);

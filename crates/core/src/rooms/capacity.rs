@@ -18,7 +18,7 @@ use crate::reach::AddressGroup;
 /// The maker of a room, as limits count them; `None` if it is not known here.
 pub(super) type RoomMaker = Option<AddressGroup>;
 
-/// A maker has so many rooms with members at least, however few a hub holds.
+/// A maker has so many rooms with members at least, however few a hub holds, if their bytes are no more than its quarter.
 const LEAST_OF_ONE: usize = 16;
 
 /// The order in which rooms end: the lowest ends last.
