@@ -204,6 +204,7 @@ impl World {
             proof,
             room: None,
             address: choices.address(),
+            counts_for: None,
         };
         self.core.join(self.now(), join);
     }
