@@ -154,7 +154,7 @@ async fn serve_outlives_want_of_descriptors_and_says_where_it_listens_for_everyb
         };
         timeout(LIMIT, saying).await.expect("in time");
     };
-    said("no loopback address").await;
+    said("not a loopback address").await;
     // More than it may have, and fewer than it takes.
     let mut silent = Vec::new();
     for _ in 0..40 {

@@ -68,7 +68,7 @@ async fn who_may_not_come_in_is_in_the_debug_log() {
 
     let one_each = hub(&[("MAX_CONNECTIONS_PER_IP", "1")]).await;
     let _ada = Client::open(&one_each, "ada", "a").await;
-    is_told(&one_each, &Way::new("bob", "b"), "from one address").await;
+    is_told(&one_each, &Way::new("bob", "b"), "from your address").await;
 
     let slow = hub(&[("CONNECTS_PER_MINUTE_PER_IP", "1")]).await;
     let _ada = Client::open(&slow, "ada", "a").await;
