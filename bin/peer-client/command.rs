@@ -95,8 +95,8 @@ mod tests {
     #[test]
     fn what_does_not_read_as_a_whole_is_refused_with_a_reason() {
         for (line, reason) in [
-            ("dance", "no command"),
-            ("network", "no command"),
+            ("dance", "not a command"),
+            ("network", "not a command"),
             ("send", "to whom"),
             ("offer ab12", "JSON"),
             ("offer ab12 {", "JSON"),

@@ -198,7 +198,7 @@ async fn a_hub_s_reason_for_turning_load_away_is_shown() {
     let pids = format!("{pid},{pid}");
     let full = run(LOAD, &["idle", "-n", "2", "--hub", &url, "--pid", &pids]).await;
     assert_eq!(code(&full), 77, "{full:?}");
-    let told = "503 Service Unavailable: as many peers as this hub takes are connected";
+    let told = "503 Service Unavailable: this hub has as many peers as it accepts";
     assert!(stderr(&full).contains(told), "{full:?}");
 }
 
