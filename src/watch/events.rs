@@ -11,7 +11,6 @@
 //!
 //! Invariants: numbers rise by one; a reader gets each event once and in order, or is told that it missed it.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -25,14 +24,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::event::{Event, What};
+use super::ring::{KEPT, Ring};
 use crate::clock::unix_ms;
 use crate::metrics::Metrics;
 
-/// How many events are kept.
-const KEPT: usize = 1_000;
-/// How many more are kept of those that tell of hubs, links, alarms and operators: crowds that come and go push them out of
-/// the others.
-const KEPT_GRAVE: usize = 100;
 /// How many refusals are shown in a second.
 const REFUSALS_A_SECOND: u32 = 50;
 /// For how long after its last reader a hub still listens to the others.
@@ -79,56 +74,6 @@ pub struct Batch {
     pub missed: Option<Option<u64>>,
     /// The next ones, with their numbers.
     pub events: Vec<(u64, Arc<Event>)>,
-}
-
-#[derive(Debug, Default)]
-struct Ring {
-    events: VecDeque<Arc<Event>>,
-    /// The grave ones that are kept longer, with their numbers.
-    grave: VecDeque<(u64, Arc<Event>)>,
-    /// The number of the last one.
-    last: u64,
-}
-
-impl Ring {
-    fn push(&mut self, event: Arc<Event>) {
-        let first = self.first();
-        if self.events.len() == KEPT
-            && let Some(oldest) = self.events.pop_front()
-            && oldest.is_grave()
-        {
-            if self.grave.len() == KEPT_GRAVE {
-                self.grave.pop_front();
-            }
-            self.grave.push_back((first, oldest));
-        }
-        self.events.push_back(event);
-        self.last += 1;
-    }
-
-    /// The number of the first of those that are kept without a gap.
-    fn first(&self) -> u64 {
-        self.last + 1 - self.events.len() as u64
-    }
-
-    /// The number before all that are kept.
-    fn before_all(&self) -> u64 {
-        let grave = self.grave.front().map(|(number, _)| *number);
-        grave.unwrap_or(self.first()) - 1
-    }
-
-    /// What comes behind this number, `most` at most, and how many before and among them are gone.
-    fn after(&self, number: u64, most: usize) -> (u64, Vec<(u64, Arc<Event>)>) {
-        let grave = self.grave.iter().skip_while(|(own, _)| *own <= number);
-        let start = self.first().max(number + 1);
-        let skip = usize::try_from(start - self.first()).unwrap_or(usize::MAX);
-        let rest = (start..).zip(self.events.iter().skip(skip).cloned());
-        let next: Vec<_> = grave.cloned().chain(rest).take(most).collect();
-        let gone = next
-            .last()
-            .map_or(0, |(last, _)| last - number - next.len() as u64);
-        (gone, next)
-    }
 }
 
 struct State {
@@ -278,7 +223,7 @@ impl Events {
 
     /// This hub's events after this number, and how many were lost.
     pub(crate) fn own_after(&self, number: u64, most: usize) -> (u64, Vec<(u64, Arc<Event>)>) {
-        self.state.lock().own.after(number, most)
+        self.state.lock().own.after(number, number, most)
     }
 
     /// Waits until there is an event of this hub after this number.
@@ -303,16 +248,15 @@ impl Events {
         taken.map_err(|_| TooManyReaders)?;
         self.metrics.operating.event_readers.inc();
         let state = self.state.lock();
-        let (number, is_lost) = match after {
-            None => (state.all.last, false),
-            Some(Read { life: 0, .. }) => (state.all.before_all(), false),
-            Some(read) if read.life == self.life => (read.number.min(state.all.last), false),
-            // The position comes from another hub, or from another life of this one.
-            Some(_) => (state.all.before_all(), true),
-        };
-        let unheard = match after {
-            Some(read) if read.life != self.life => state.all.first() - 1,
-            _ => 0,
+        let (number, unheard, is_lost) = match after {
+            None => (state.all.last, 0, false),
+            Some(read) if read.life == self.life => (read.number.min(state.all.last), 0, false),
+            // It comes anew, or from another hub, or from another life of this one: then what it lost is unknown.
+            Some(read) => (
+                state.all.before_all(),
+                state.all.first() - 1,
+                read.life != 0,
+            ),
         };
         drop(state);
         Ok(Reader {
@@ -332,24 +276,6 @@ impl Events {
     }
 }
 
-/// Of these, so many at most: those that are grave, and the newest of the others.
-pub(crate) fn newest(mut all: Vec<(u64, Arc<Event>)>, most: usize) -> Vec<(u64, Arc<Event>)> {
-    let grave = all.iter().filter(|(_, event)| event.is_grave()).count();
-    let mut too_many = all.len().saturating_sub(most);
-    let mut too_grave = grave.saturating_sub(most);
-    all.retain(|(_, event)| {
-        let spare = if event.is_grave() {
-            &mut too_grave
-        } else {
-            &mut too_many
-        };
-        let stays = *spare == 0;
-        *spare = spare.saturating_sub(1);
-        stays
-    });
-    all
-}
-
 /// One who listens; its place is free again when it is dropped.
 pub struct Reader {
     events: Arc<Events>,
@@ -367,17 +293,16 @@ impl Reader {
         loop {
             let mut woken = std::pin::pin!(events.wake.notified());
             woken.as_mut().enable();
-            let (_, next) = events.state.lock().all.after(self.number, KEPT);
+            let (gone, next) = {
+                let state = events.state.lock();
+                state.all.after(self.number, self.unheard, KEPT)
+            };
             if let Some((last, _)) = next.last() {
-                let floor = self.unheard.max(self.number);
-                let got = next.iter().filter(|(number, _)| *number > floor).count();
-                let missed = last.saturating_sub(floor) - got as u64;
                 self.number = *last;
-                let is_lost = std::mem::take(&mut self.is_lost);
-                let missed = match (is_lost, missed) {
+                let missed = match (std::mem::take(&mut self.is_lost), gone) {
                     (true, _) => Some(None),
                     (false, 0) => None,
-                    (false, missed) => Some(Some(missed)),
+                    (false, gone) => Some(Some(gone)),
                 };
                 return Batch {
                     missed,
@@ -400,6 +325,7 @@ impl Drop for Reader {
 #[cfg(test)]
 mod tests {
     use super::super::event::Operator;
+    use super::super::ring::KEPT_GRAVE;
     use super::*;
 
     const ME: HubId = HubId([1; 20]);
@@ -508,26 +434,6 @@ mod tests {
         // One was left of the first batch.
         let batch = reader.next().await;
         assert_eq!((batch.missed, batch.events.len()), (Some(Some(6)), KEPT));
-    }
-
-    #[test]
-    fn of_too_many_those_that_are_grave_are_told_first() {
-        let all = (1..=9).map(|number| {
-            let what = if number == 2 {
-                up(1)
-            } else {
-                What::Missed { count: number }
-            };
-            let event = Event {
-                at_ms: 1,
-                hub: ME,
-                what,
-            };
-            (number, Arc::new(event))
-        });
-        let told = newest(all.collect(), 3);
-        let told: Vec<u64> = told.iter().map(|(number, _)| *number).collect();
-        assert_eq!(told, [2, 8, 9]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,14 +7,15 @@ mod bans;
 mod event;
 mod events;
 mod history;
+mod ring;
 mod webhook;
 
 pub(crate) use bans::MAX_SUBJECT;
 pub use bans::{BadBan, BanList, Banned, BannedBy, Party};
 pub use event::{Event, Operator, What};
-pub(crate) use events::newest;
 pub use events::{Batch, Events, Read, Reader, TooManyReaders};
 pub use history::{Columns, History, Past};
+pub(crate) use ring::newest;
 pub use webhook::follow as post_events;
 
 use std::sync::Arc;
