@@ -200,10 +200,7 @@ pub(super) async fn hubs<B: Backend>(app: &App<B>, query: &str) -> Result<HubPag
     let query = Query::read(query, &["hub", "region"])?;
     let rows = all_hubs(app).await.into_iter();
     let wanted = |row: &HubRow<ConditionRow>| {
-        let is_id = query
-            .filter("hub")
-            .is_none_or(|hub| row.id.starts_with(hub));
-        is_id
+        query.wants_hub(&row.id)
             && query
                 .filter("region")
                 .is_none_or(|region| row.region == region)
@@ -331,10 +328,8 @@ pub(super) async fn peers<B: Backend>(
         let all = all.filter_map(|peer| {
             // It may have left since it was listed.
             let (hub, since_ms) = app.backend.holder(&network, &peer)?;
-            let is_wanted = query
-                .filter("hub")
-                .is_none_or(|wanted| hub.to_string().starts_with(wanted));
-            is_wanted.then(|| (peer.to_string(), (peer, hub, since_ms)))
+            let row = || (peer.to_string(), (peer, hub, since_ms));
+            query.wants_hub(&hub).then(row)
         });
         query.paging.page_by_name(all.collect())
     };
@@ -364,6 +359,15 @@ pub(super) async fn peers<B: Backend>(
     })
 }
 
+/// The hubs among these that did not answer.
+pub(super) fn silent<'a, T>(
+    hubs: impl IntoIterator<Item = &'a HubId>,
+    answers: &BTreeMap<HubId, T>,
+) -> Vec<String> {
+    let silent = hubs.into_iter().filter(|hub| !answers.contains_key(*hub));
+    silent.map(ToString::to_string).collect()
+}
+
 /// The parties of these peers, and the hubs that did not answer.
 async fn details<B: Backend>(
     app: &App<B>,
@@ -376,8 +380,7 @@ async fn details<B: Backend>(
         .collect();
     let told = app.backend.parties(network, &places, ANSWERS_WITHIN).await;
     let hubs: BTreeSet<HubId> = places.iter().map(|(_, hub)| *hub).collect();
-    let silent = hubs.iter().filter(|hub| !told.contains_key(hub));
-    let silent = silent.map(ToString::to_string).collect();
+    let silent = silent(&hubs, &told);
     let parties = told.into_values().flatten();
     let parties = parties.filter_map(|(peer, party)| Some((peer, party?)));
     (parties.collect(), silent)

@@ -159,6 +159,12 @@ impl Query {
         self.filters.get(name).map(String::as_str)
     }
 
+    /// Whether the request is about this hub: it gives the beginning of its id, or no hub.
+    pub(super) fn wants_hub(&self, hub: &impl ToString) -> bool {
+        let beginning = self.filter("hub");
+        beginning.is_none_or(|beginning| hub.to_string().starts_with(beginning))
+    }
+
     pub(super) fn dialect(&self) -> Result<Option<Dialect>, BadQuery> {
         let Some(label) = self.filter("dialect") else {
             return Ok(None);

@@ -6,7 +6,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -19,6 +18,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use tokio::task::yield_now;
 use warp::reply::Response;
 
+use super::super::admin_api::ANSWERS_WITHIN;
 use super::super::endpoint::Call;
 use super::super::paging::Paging;
 use super::super::refusals::{Badly, Elsewhere, Refused, Unfit, Unseen};
@@ -42,8 +42,6 @@ const NOBODY: &str = "unknown";
 /// How many rooms are described until others get their turn.
 const AT_ONCE: usize = 32;
 const IS_ELSEWHERE: &str = "this user is in the room by a connection, or by another hub: what keeps it there and lets it leave is that";
-/// How long another hub has to say whether a user has a connection there.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// When to come back to a hub without space.
 const RETRY_SECONDS: u64 = 10;
 
@@ -485,7 +483,7 @@ impl<B: Backend> App<B> {
         if self.config.mesh.duplicate_peer != DuplicatePeer::Replace {
             return Ok(());
         }
-        let asked = self.backend.is_visitor(network, peer, ANSWER_WITHIN);
+        let asked = self.backend.is_visitor(network, peer, ANSWERS_WITHIN);
         match asked.await {
             true => Ok(()),
             false => refused(StatusCode::CONFLICT, IS_ELSEWHERE),

@@ -14,9 +14,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use warp::reply::Response;
 
-use super::super::admin_api::ANSWERS_WITHIN;
+use super::super::admin_api::{ANSWERS_WITHIN, silent};
 use super::super::endpoint::Call;
-use super::super::paging::{BadQuery, Page, Paging, Query};
+use super::super::paging::{BadQuery, Paging, Query};
 use super::super::refusals::{Badly, Closed};
 use super::super::{App, Backend};
 use super::pictures::hubs;
@@ -102,24 +102,18 @@ struct ContestPage {
 pub(super) fn waiting<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
         who::looks(&app, &call)?;
-        let AwaitedList {
-            hubs,
-            page,
-            ids,
-            not_answered,
-        } = list(&app, &call, Awaiting::Targets).await?;
-        let row = |(hub, tally): &(HubId, Tally)| WaitingAt {
-            hub: hub.to_string(),
-            waiting: tally.waiting,
-        };
+        let list = list(&app, &call, Awaiting::Targets, |tally| tally.waiting).await?;
+        let hubs = list.hubs.into_iter();
         ok(&WaitingPage {
             timestamp: timestamp(),
-            total: sum(&hubs, |tally| tally.waiting),
-            hubs: hubs.iter().map(row).collect(),
-            waiting: page.entries,
-            not_answered,
-            next: page.next.as_ref().map(written),
-            ids,
+            hubs: hubs
+                .map(|(hub, waiting)| WaitingAt { hub, waiting })
+                .collect(),
+            waiting: list.rows,
+            not_answered: list.not_answered,
+            next: list.next,
+            ids: list.ids,
+            total: list.total,
         })
     })
 }
@@ -138,24 +132,18 @@ pub(super) fn waiting<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'st
 pub(super) fn contests<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
         who::looks(&app, &call)?;
-        let AwaitedList {
-            hubs,
-            page,
-            ids,
-            not_answered,
-        } = list(&app, &call, Awaiting::Contested).await?;
-        let row = |(hub, tally): &(HubId, Tally)| ContestsAt {
-            hub: hub.to_string(),
-            contests: tally.contests,
-        };
+        let list = list(&app, &call, Awaiting::Contested, |tally| tally.contests).await?;
+        let hubs = list.hubs.into_iter();
         ok(&ContestPage {
             timestamp: timestamp(),
-            total: sum(&hubs, |tally| tally.contests),
-            hubs: hubs.iter().map(row).collect(),
-            contests: page.entries,
-            not_answered,
-            next: page.next.as_ref().map(written),
-            ids,
+            hubs: hubs
+                .map(|(hub, contests)| ContestsAt { hub, contests })
+                .collect(),
+            contests: list.rows,
+            not_answered: list.not_answered,
+            next: list.next,
+            ids: list.ids,
+            total: list.total,
         })
     })
 }
@@ -163,11 +151,14 @@ pub(super) fn contests<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'s
 /// By what the rows are sorted.
 type Key = (NetworkKey, PeerId, HubId);
 
-/// What all hubs say together.
+/// The answers of all hubs together.
 struct AwaitedList {
-    /// Those that said how many wait.
-    hubs: Vec<(HubId, Tally)>,
-    page: Page<Key, AwaitedRow>,
+    /// How many signals or joins wait at each hub that said so.
+    hubs: Vec<(String, u64)>,
+    /// How many at all of them; whatever one hub says, there is an answer.
+    total: u64,
+    rows: Vec<AwaitedRow>,
+    next: Option<String>,
     ids: u64,
     not_answered: Vec<String>,
 }
@@ -176,6 +167,7 @@ async fn list<B: Backend>(
     app: &App<B>,
     call: &Call,
     what: Awaiting,
+    count: fn(&Tally) -> u64,
 ) -> Result<AwaitedList, BadQuery> {
     let query = Query::read(&call.head.query, &["dialect", "network", "hub"])?;
     let after = query.paging.after().map(read).transpose()?;
@@ -189,29 +181,32 @@ async fn list<B: Backend>(
         // A hub may begin with the last of the page before, and one behind the page says that more follow.
         most: query.paging.limit() + 2,
     };
-    let is_asked_for = |hub: &HubId| {
-        let only = query.filter("hub");
-        only.is_none_or(|only| hub.to_string().starts_with(only))
-    };
-    // Before they are asked, so that whoever is lost meanwhile is named.
-    let hubs = hubs(app).into_iter().filter(is_asked_for);
-    let hubs: Vec<HubId> = hubs.collect();
+    // Taken before they are asked, so that a hub that is lost meanwhile is named.
+    let mut hubs = hubs(app);
+    hubs.retain(|hub| query.wants_hub(hub));
     let (mut tallies, mut told) = futures::join!(
         app.backend.tallies(ANSWERS_WITHIN),
         app.backend.awaited(what, wanted, ANSWERS_WITHIN)
     );
     // Taken once they have answered: others need not wait for a hub that does not.
     let _turn = app.turn(call.door).acquire().await;
-    tallies.retain(|hub, _| is_asked_for(hub));
-    told.retain(|hub, _| is_asked_for(hub));
-    let silent = hubs.iter().filter(|hub| !told.contains_key(hub));
+    tallies.retain(|hub, _| query.wants_hub(hub));
+    told.retain(|hub, _| query.wants_hub(hub));
+    let sum = |sum: u64, count: u64| sum.saturating_add(count);
+    let not_answered = silent(&hubs, &told);
+    let ids = told.values().map(|ids| ids.total).fold(0, sum);
+    let page = query.paging.page(rows(told), after);
+    let tallies = tallies.iter();
+    let hubs: Vec<_> = tallies
+        .map(|(hub, tally)| (hub.to_string(), count(tally)))
+        .collect();
     Ok(AwaitedList {
-        not_answered: silent.map(ToString::to_string).collect(),
-        ids: told
-            .values()
-            .fold(0, |sum, ids| ids.total.saturating_add(sum)),
-        page: query.paging.page(rows(told), after),
-        hubs: tallies.into_iter().collect(),
+        total: hubs.iter().map(|(_, count)| *count).fold(0, sum),
+        hubs,
+        rows: page.entries,
+        next: page.next.as_ref().map(written),
+        ids,
+        not_answered,
     })
 }
 
@@ -254,15 +249,8 @@ fn read(text: &str) -> Result<Key, BadQuery> {
     };
     let network = NetworkKey::from_wire(&decode(network)?).map_err(|_| BadQuery::After)?;
     let peer = PeerId::new(&decode(peer)?).map_err(|_| BadQuery::After)?;
-    let mut id = [0; 20];
-    hex::decode_to_slice(hub, &mut id).map_err(|_| BadQuery::After)?;
-    Ok((network, peer, HubId(id)))
-}
-
-/// What all hubs that answer say together; whatever one says, there is an answer.
-fn sum(hubs: &[(HubId, Tally)], of: fn(&Tally) -> u64) -> u64 {
-    let all = hubs.iter().map(|(_, tally)| of(tally));
-    all.fold(0, u64::saturating_add)
+    let hub = hub.parse().map_err(|_| BadQuery::After)?;
+    Ok((network, peer, hub))
 }
 
 #[cfg(test)]

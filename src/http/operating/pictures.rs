@@ -1,6 +1,6 @@
 //! The mesh as a picture, and its last hour.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -26,12 +26,6 @@ pub(super) fn hubs<B: Backend>(app: &App<B>) -> Vec<HubId> {
     let view = app.backend.view();
     let others = view.hubs.iter().map(|hub| hub.id);
     [view.hub_id].into_iter().chain(others).collect()
-}
-
-/// The hubs among these that did not answer.
-fn silent<T>(hubs: &[HubId], answers: &BTreeMap<HubId, T>) -> Vec<String> {
-    let silent = hubs.iter().filter(|hub| !answers.contains_key(hub));
-    silent.map(ToString::to_string).collect()
 }
 
 /// How a hub is, and what waits there. What a hub of an earlier version does not say is null.
@@ -148,20 +142,17 @@ pub(super) fn history<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'st
     answer(async move {
         who::looks(&app, &call)?;
         let query = Query::read(&call.head.query, &["hub"])?;
-        let wanted = |hub: &HubId| {
-            let only = query.filter("hub");
-            only.is_none_or(|only| hub.to_string().starts_with(only))
-        };
-        let hubs: Vec<HubId> = hubs(&app).into_iter().filter(wanted).collect();
+        let mut hubs = hubs(&app);
+        hubs.retain(|hub| query.wants_hub(hub));
         if hubs.is_empty() {
             return refused(StatusCode::NOT_FOUND, &"there is no such hub in reach");
         }
         let mut past = app.backend.past(ANSWERS_WITHIN).await;
-        past.retain(|hub, _| wanted(hub));
+        past.retain(|hub, _| query.wants_hub(hub));
         ok(&LastHour {
             timestamp: timestamp(),
             hubs: past.keys().map(ToString::to_string).collect(),
-            not_answered: silent(&hubs, &past),
+            not_answered: admin_api::silent(&hubs, &past),
             columns: Past::sum(past.values()),
         })
     })
