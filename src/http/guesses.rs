@@ -120,28 +120,23 @@ impl<B: Backend> App<B> {
         door: Door,
         head: &Head,
     ) -> Result<(), NoOperator> {
-        let check = || self.operators.check(door, &head.headers);
-        if !self.operators.compare_at(door) || !has_bearer(&head.headers) {
-            return check();
-        }
-        let checked = self.guessed(head, || match check() {
-            Err(NoOperator::Wrong) if self.is_a_clients(head) => Err(NoOperator::Missing),
-            checked => checked,
-        });
-        match checked {
-            Err(NoOperator::TooMany(_)) if self.is_a_clients(head) => Err(NoOperator::Missing),
-            checked => checked,
+        match self.operators.compare_at(door) && self.is_a_clients(head) {
+            true => {
+                let checked = self.operators.check(door, &head.headers);
+                checked.map_err(|_| NoOperator::Missing)
+            }
+            false => self.check_operator(door, head),
         }
     }
 
-    /// Whether every bearer is what clients show here: a guess may stand beside one that is. A token that is signed
-    /// well and not valid at this time is a client's too.
+    /// Whether there are bearers, and each is what clients show here: a guess may stand beside one that is. A token that
+    /// is signed well and not valid at this time is a client's too.
     fn is_a_clients(&self, head: &Head) -> bool {
         let is_one = |bearer| {
             let checked = self.gate.check([bearer]);
             matches!(checked, Ok(_) | Err(Denied::Expired | Denied::NotYetValid))
         };
-        !self.gate.is_open() && bearers(&head.headers).all(is_one)
+        !self.gate.is_open() && has_bearer(&head.headers) && bearers(&head.headers).all(is_one)
     }
 
     /// Whether who was checked is told more, where all others are answered too. A wrong token is counted here then: nobody

@@ -12,6 +12,7 @@ use hubmesh_core::ids::{ClaimNo, HubId, NetworkKey, PeerId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::awaited::place;
 use super::input::Input;
 use super::questions::{Answer, MAX_PEERS, Message, Question, Tally};
 use super::shared::MeshContext;
@@ -96,11 +97,6 @@ impl MeshContext {
             }),
         }
     }
-}
-
-fn place(network: &str, peer: &str) -> Option<(NetworkKey, PeerId)> {
-    let network = NetworkKey::from_wire(network).ok()?;
-    Some((network, PeerId::new(peer).ok()?))
 }
 
 /// The hubs that listen to this hub, and those to which it listens.

@@ -49,8 +49,7 @@ pub struct AwaitedId {
 impl AwaitedId {
     /// The network and the id; nothing if these cannot be.
     pub fn place(&self) -> Option<(NetworkKey, PeerId)> {
-        let network = NetworkKey::from_wire(&self.network).ok()?;
-        Some((network, PeerId::new(&self.peer).ok()?))
+        place(&self.network, &self.peer)
     }
 }
 
@@ -70,10 +69,8 @@ impl AwaitedIds {
         now: Moment,
         all: impl Iterator<Item = WantedId<'a>>,
     ) -> Self {
-        let from = wanted.from.as_ref().and_then(|(network, peer)| {
-            let network = NetworkKey::from_wire(network).ok()?;
-            Some((network, PeerId::new(peer).ok()?))
-        });
+        let from = wanted.from.as_ref();
+        let from = from.and_then(|(network, peer)| place(network, peer));
         let most = wanted.most.min(MAX_LISTED);
         let mut told = AwaitedIds::default();
         for one in all.filter(|one| is_wanted(wanted, one.network)) {
@@ -97,6 +94,12 @@ impl AwaitedIds {
     pub(super) fn is_bounded(&self) -> bool {
         self.ids.len() <= MAX_LISTED && self.ids.iter().all(|id| id.place().is_some())
     }
+}
+
+/// A network as it travels between hubs, and an id; nothing if these cannot be.
+pub(super) fn place(network: &str, peer: &str) -> Option<(NetworkKey, PeerId)> {
+    let network = NetworkKey::from_wire(network).ok()?;
+    Some((network, PeerId::new(peer).ok()?))
 }
 
 fn is_wanted(wanted: &AwaitedQuery, network: &NetworkKey) -> bool {
