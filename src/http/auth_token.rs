@@ -21,7 +21,7 @@ use super::admin::NoOperator;
 use super::admit::{self, Refused};
 use super::endpoint::{Call, Endpoint, Handler};
 use super::near::is_of_this_machine;
-use super::refusals::Unminted;
+use super::refusals::{NotRead, Unminted};
 use super::{App, Backend, Head, admin, reply};
 use crate::auth::Grant;
 use crate::auth::jwt::CannotSign;
@@ -77,7 +77,7 @@ impl<B: Backend> Handlers<B> {
 #[utoipa::path(
     post, path = "/api/auth/token", tag = "tokens", request_body = TokenRequest,
     security((), ("token" = []), ("operator" = [])),
-    responses((status = 200, description = "The token, and what it is for.", body = TokenAnswer), Unminted)
+    responses((status = 200, description = "The token, and what it is for.", body = TokenAnswer), Unminted, NotRead)
 )]
 pub(super) fn answer<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     async move {

@@ -120,12 +120,6 @@ pub(super) enum Unminted {
     /// It goes beyond the token that is shown, or this caller or pages of this origin may not ask.
     #[response(status = 403)]
     Wider(ErrorBody<'static>),
-    /// The body does not say how long it is.
-    #[response(status = 411)]
-    Length(ErrorBody<'static>),
-    /// The body is too long.
-    #[response(status = 413)]
-    Long(ErrorBody<'static>),
     /// Too many requests came from one address: `Retry-After` says when to come back.
     #[response(status = 429)]
     Often(ErrorBody<'static>),

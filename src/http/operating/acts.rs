@@ -8,7 +8,7 @@ use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use url::form_urlencoded;
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 use warp::reply::Response;
 
 use super::super::admin_api::ANSWERS_WITHIN;
@@ -102,6 +102,18 @@ struct Removed {
     hub: String,
 }
 
+/// Why a peer was not sent away. Its 404 stands behind that of [`Closed`]: the last counts.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "these are for the description alone")]
+enum NotSentAway {
+    /// There is no such peer, or operators have a listener of their own.
+    #[response(status = 404)]
+    NoSuchPeer(ErrorBody<'static>),
+    /// Its hub does not answer.
+    #[response(status = 504)]
+    NoAnswer(ErrorBody<'static>),
+}
+
 /// Sends a peer away, wherever it is.
 #[utoipa::path(
     delete, path = "/admin/api/peers/{dialect}/{network}/{id}", tag = "peers",
@@ -111,15 +123,7 @@ struct Removed {
         ("network" = String, Path, description = "The network's name, percent-encoded."),
         ("id" = String, Path, description = "The peer's id, percent-encoded."),
     ),
-    responses(
-        (status = 200, description = "It is gone.", body = Removed),
-        (status = 504, description = "Its hub does not answer.", body = ErrorBody<'static>),
-        Badly, Closed, NotRead,
-        (
-            status = 404, body = ErrorBody<'static>,
-            description = "There is no such peer, or operators have a listener of their own."
-        )
-    )
+    responses((status = 200, description = "It is gone.", body = Removed), Badly, Closed, NotRead, NotSentAway)
 )]
 pub(super) fn remove<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move { send_away(&app, &call).await })
@@ -133,15 +137,7 @@ pub(super) fn remove<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'sta
         ("network" = String, Query, description = "The network's name.", min_length = 1, max_length = 128),
         ("id" = String, Query, description = "The peer's id.", min_length = 1, max_length = 128),
     ),
-    responses(
-        (status = 200, description = "It is gone.", body = Removed),
-        (status = 504, description = "Its hub does not answer.", body = ErrorBody<'static>),
-        Badly, Closed, NotRead,
-        (
-            status = 404, body = ErrorBody<'static>,
-            description = "There is no such peer, or operators have a listener of their own."
-        )
-    )
+    responses((status = 200, description = "It is gone.", body = Removed), Badly, Closed, NotRead, NotSentAway)
 )]
 pub(super) fn remove_named<B: Backend>(
     app: Arc<App<B>>,

@@ -1,6 +1,5 @@
 //! `/admin/api/bans`: lists, places and lifts bans.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -223,8 +222,7 @@ pub(super) fn lift<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
         let mut id = [0; 20];
         let known = name.filter(|name| hex::decode_to_slice(name, &mut id).is_ok());
         let all = app.backend.watch().bans.all();
-        let all: BTreeMap<BanId, Banned> = all.into_iter().map(|ban| (ban.id, ban)).collect();
-        let found = known.and_then(|_| all.get(&BanId(id)));
+        let found = known.and_then(|_| all.iter().find(|ban| ban.id == BanId(id)));
         let none = || refused(StatusCode::NOT_FOUND, &"there is no such ban");
         let Some(ban) = found else {
             return none();
