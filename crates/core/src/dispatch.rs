@@ -269,8 +269,12 @@ impl Core {
 
     /// Tells peers, the waiting room and the claims that lost their ids of changes. False if nothing changed.
     pub(super) fn pass_changes_on(&mut self, now: Now) -> bool {
-        self.note_hidden_rooms(now);
-        let changes = self.directory.write().take_changes();
+        let (changes, hidden, shown) = {
+            let mut directory = self.directory.write();
+            let (hidden, shown) = (directory.take_hidden_rooms(), directory.take_shown_rooms());
+            (directory.take_changes(), hidden, shown)
+        };
+        self.note_lost_rooms(now, hidden, &shown);
         if changes.is_empty() {
             return false;
         }

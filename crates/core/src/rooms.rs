@@ -242,13 +242,13 @@ impl Core {
             (RoomAsk::Enter, None) => Err(JoinRefusal::NoSuchRoom),
             (RoomAsk::Enter, Some(record)) => {
                 let rooms = &mut self.presence.rooms;
-                let followed = rooms.followed.get(network);
-                let maker = followed.and_then(|followed| followed.maker);
-                let bytes = record.write().len();
                 // A room without a member counts against nobody until somebody enters it.
-                let is_judged = !is_lived_in && from.is_some();
-                if is_judged && !rooms.capacity.is_fair(maker.or(from), bytes) {
-                    return Err(JoinRefusal::TooManyRoomsOfOne);
+                if !is_lived_in && from.is_some() {
+                    let followed = rooms.followed.get(network);
+                    let maker = followed.and_then(|followed| followed.maker);
+                    if !rooms.capacity.is_fair(maker.or(from), record.write().len()) {
+                        return Err(JoinRefusal::TooManyRoomsOfOne);
+                    }
                 }
                 let followed = rooms.follow(network);
                 followed.record = Some(record);
@@ -337,7 +337,9 @@ impl Core {
         if own.is_empty() && held.is_none() {
             return self.forget_room(network);
         }
-        let record = self.settle_record(now, network, &claims, host.as_ref());
+        let seen = visible_record(&claims);
+        let is_shown = seen.is_some();
+        let record = self.settle_record(now, network, (&claims, seen), host.as_ref());
         match &host {
             Some(host) if host.hub == self.me => {
                 self.presence.rooms.ends(network, None);
@@ -351,10 +353,8 @@ impl Core {
             }
             Some(host) => {
                 self.presence.rooms.ends(network, None);
-                let taken_over = self.stays(&host.hub)
-                    && claims
-                        .iter()
-                        .any(|claim| claim.hub == host.hub && birth(claim) == Some(record.birth()));
+                let taken_over =
+                    self.stays(&host.hub) && holders(&claims, &record).contains(&host.hub);
                 if taken_over && !self.mutants.records_kept() {
                     self.give_record_up(now, network, HANDED_ON);
                 }
@@ -362,14 +362,13 @@ impl Core {
             None => self.keep_empty(now, network, &record, &claims),
         }
         self.tell_host(network, host.as_ref(), own);
-        self.keep_unshown(network, &claims);
+        self.keep_unshown(network, is_shown);
     }
 
     /// Keeps a room known here while no hub shows its record, so that its members are told of it all the same.
-    fn keep_unshown(&mut self, network: &NetworkKey, claims: &[RoomClaim]) {
+    fn keep_unshown(&mut self, network: &NetworkKey, is_shown: bool) {
         let followed = self.presence.rooms.followed.get(network);
-        let unshown =
-            followed.filter(|followed| followed.held.is_none() && visible_record(claims).is_none());
+        let unshown = followed.filter(|followed| !is_shown && followed.held.is_none());
         let record = unshown.and_then(|followed| followed.record.clone());
         let was_kept = self.directory.read().unshown_room(network).is_some();
         if record.is_some() || was_kept {
@@ -403,12 +402,11 @@ impl Core {
         &mut self,
         now: Now,
         network: &NetworkKey,
-        claims: &[RoomClaim],
+        (claims, seen): (&[RoomClaim], Option<RoomRecord>),
         host: Option<&RoomClaim>,
     ) -> RoomRecord {
         let followed = self.presence.rooms.follow(network);
         let before = followed.record.clone();
-        let seen = visible_record(claims);
         let record = match (before.clone(), seen) {
             (Some(before), Some(seen)) => better(before, seen),
             (Some(one), None) | (None, Some(one)) => one,
@@ -441,10 +439,7 @@ impl Core {
         claims: &[RoomClaim],
         creator: &str,
     ) -> bool {
-        let same = claims
-            .iter()
-            .filter(|claim| birth(claim) == Some(record.birth()));
-        let holders: BTreeSet<HubId> = same.map(|claim| claim.hub).collect();
+        let holders = holders(claims, record);
         let members = self.directory.read().by_seniority(network);
         members
             .iter()
@@ -471,10 +466,7 @@ impl Core {
         record: &RoomRecord,
         claims: &[RoomClaim],
     ) {
-        let same = claims
-            .iter()
-            .filter(|claim| birth(claim) == Some(record.birth()));
-        let holders: BTreeSet<HubId> = same.map(|claim| claim.hub).collect();
+        let holders = holders(claims, record);
         let staying = holders.iter().find(|hub| self.stays(hub));
         let keeper = staying.or(holders.first()).copied();
         if keeper.is_some_and(|keeper| keeper != self.me) {
@@ -580,9 +572,13 @@ impl Core {
     }
 }
 
-fn birth(claim: &RoomClaim) -> Option<(Hlc, HubId)> {
-    let record = RoomRecord::read(claim.data.as_deref()?)?;
-    Some(record.birth())
+/// The hubs that hold this record, whatever has changed in it since the room was created.
+fn holders(claims: &[RoomClaim], record: &RoomRecord) -> BTreeSet<HubId> {
+    let birth = |claim: &RoomClaim| Some(RoomRecord::read(claim.data.as_deref()?)?.birth());
+    let same = claims
+        .iter()
+        .filter(|claim| birth(claim) == Some(record.birth()));
+    same.map(|claim| claim.hub).collect()
 }
 
 #[cfg(test)]

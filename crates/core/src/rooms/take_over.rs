@@ -93,34 +93,31 @@ impl LostRooms {
         let Some(record) = RoomRecord::read(&room.data) else {
             return;
         };
-        let before = self.record(&room.network);
+        let network = room.network.clone();
+        let before = self.record(&network);
         let before = before.map(|before| before.birth().cmp(&record.birth()));
         if before == Some(Ordering::Less) {
             return;
         }
-        let known = self.rooms.get(&room.network);
-        let same = known.filter(|_| before == Some(Ordering::Equal));
-        let (since, passed_on) = same.map_or((now, false), |lost| (lost.since, lost.passed_on));
-        let bytes = room.data.len();
-        let given_back = self
-            .rooms
-            .get(&room.network)
-            .map(|lost| lost.room.data.len());
-        let others = self.bytes - given_back.unwrap_or(0);
-        let is_one_more = given_back.is_none();
-        if others + bytes > self.most_bytes || (is_one_more && self.rooms.len() >= MOST) {
+        let known = self.rooms.get(&network);
+        let given_back = known.map_or(0, |lost| lost.room.data.len());
+        let others = known.map_or(self.rooms.len(), |_| self.rooms.len() - 1);
+        let bytes = self.bytes - given_back + room.data.len();
+        if bytes > self.most_bytes || others >= MOST {
             return;
         }
-        self.forget(&room.network.clone());
-        self.due.insert((now, room.network.clone()));
+        let same = known.filter(|_| before == Some(Ordering::Equal));
+        let (since, passed_on) = same.map_or((now, false), |lost| (lost.since, lost.passed_on));
+        self.forget(&network);
+        self.bytes = bytes;
+        self.due.insert((now, network.clone()));
         let lost = LostRoom {
             since,
             look: now,
             passed_on,
             room,
         };
-        self.bytes += bytes;
-        self.rooms.insert(lost.room.network.clone(), lost);
+        self.rooms.insert(network, lost);
     }
 
     fn forget(&mut self, network: &NetworkKey) {
@@ -154,15 +151,16 @@ impl Core {
         record.is_none_or(|record| !record.draining)
     }
 
-    /// Claims came or were hidden: what rooms are lost by that, or are lost no more.
-    pub(crate) fn note_hidden_rooms(&mut self, now: Now) {
-        let (hidden, shown) = {
-            let mut directory = self.directory.write();
-            (directory.take_hidden_rooms(), directory.take_shown_rooms())
-        };
+    /// Records of rooms were hidden or came: rooms are lost by that, or are lost no more.
+    pub(crate) fn note_lost_rooms(
+        &mut self,
+        now: Now,
+        hidden: Vec<HiddenRoom>,
+        shown: &[NetworkKey],
+    ) {
         self.expect_rooms(now, hidden);
         for network in shown {
-            self.note_taken_over(&network);
+            self.note_taken_over(network);
         }
     }
 
