@@ -236,15 +236,12 @@ impl Contests {
     }
 
     /// How long a join waits.
-    fn patience(&self) -> Duration {
-        self.config.probe_within.max(self.config.hold) + GRACE
-    }
-
     fn suspend(&mut self, now: Moment, token: u64, contender: Contender, stage: Stage) {
+        let patience = self.config.probe_within.max(self.config.hold) + GRACE;
         let pending = Pending {
             contender,
             stage,
-            deadline: now + self.patience(),
+            deadline: now + patience,
         };
         self.waiting.insert(token, pending);
     }

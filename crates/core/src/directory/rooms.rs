@@ -35,13 +35,19 @@ impl Directory {
         std::mem::take(&mut self.shown_rooms)
     }
 
+    /// Whether this claim is one of those that hold records of rooms.
+    fn is_room_record(&self, no: RecordNo) -> bool {
+        let claim = self.store.record(no);
+        claim.quiet() && claim.peer == record_id()
+    }
+
     /// Notes that this record is there, if it is a room's.
     pub(super) fn note_shown_room(&mut self, no: RecordNo) {
-        let record = self.store.record(no);
-        if !record.quiet() || record.peer != record_id() {
+        if !self.is_room_record(no) {
             return;
         }
-        let network = self.network_at(record.network).map(|network| &network.key);
+        let network = self.network_at(self.store.record(no).network);
+        let network = network.map(|network| &network.key);
         let room = network.filter(|key| key.is_room()).cloned();
         self.shown_rooms.extend(room);
     }
@@ -59,9 +65,8 @@ impl Directory {
     /// Notes the record of a room that a hub is about to give up, in favour of another hub: that one may do the same at
     /// the same moment.
     pub(super) fn note_handed_on(&mut self, no: RecordNo) {
-        let record = self.store.record(no);
-        if record.quiet() && record.peer == record_id() {
-            let room = self.room_in(record.origin, no);
+        if self.is_room_record(no) {
+            let room = self.room_in(self.store.record(no).origin, no);
             self.hidden_rooms.extend(room.map(|room| HiddenRoom {
                 is_handed_on: true,
                 ..room
@@ -76,15 +81,11 @@ impl Directory {
     }
 
     fn rooms_in(&self, no: OriginNo) -> Vec<HiddenRoom> {
-        let id = record_id();
         let Some(origin) = self.origin_at(no) else {
             return Vec::new();
         };
-        let is_record = |no: &RecordNo| {
-            let record = self.store.record(*no);
-            record.quiet() && record.peer == id
-        };
-        let records = origin.log.records().filter(is_record);
+        let records = origin.log.records();
+        let records = records.filter(|record| self.is_room_record(*record));
         records
             .filter_map(|record| self.room_in(no, record))
             .collect()

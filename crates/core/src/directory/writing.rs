@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use super::super::ids::{ClaimNo, HubId, Incarnation, LeaveReason, Moment, NetworkKey};
 use super::log::{Log, Tombstone};
 use super::store::{ClaimRecord, OriginNo, RecordNo};
-use super::{ClaimQuota, ClaimView, Directory, IdChange, OriginSet, rising};
+use super::{ClaimQuota, ClaimView, Directory, IdChange, rising};
 use crate::frames::{Change, Claim, Entry};
 
 impl Directory {
@@ -289,16 +289,12 @@ impl Directory {
     }
 
     pub(super) fn set_visible_at(&mut self, no: OriginNo, visible: bool, reason: LeaveReason) {
-        let is_other = |origin: &OriginSet| origin.visible != visible;
-        if !self.origin_at(no).is_some_and(is_other) {
-            return;
-        }
-        if !visible && no != self.own_no {
-            self.note_hidden_rooms(no);
-        }
         let Some(origin) = self.origin_at(no) else {
             return;
         };
+        if origin.visible == visible {
+            return;
+        }
         let affected: Vec<RecordNo> = origin
             .log
             .records()
@@ -306,6 +302,9 @@ impl Directory {
             .filter(|no| self.is_first_of_its_id(*no))
             .collect();
         let before: Vec<_> = affected.iter().map(|no| self.holder_by(*no)).collect();
+        if !visible && no != self.own_no {
+            self.note_hidden_rooms(no);
+        }
         self.flip(no, visible);
         if self.mutants.winner_not_recomputed() {
             return;

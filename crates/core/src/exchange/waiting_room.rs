@@ -274,9 +274,7 @@ impl WaitingRoom {
 
     /// Removes one signal.
     pub(super) fn remove(&mut self, order: u64) -> Option<PendingSignal> {
-        let WaitingSignal {
-            pending, deadline, ..
-        } = self.held.remove(&order)?;
+        let WaitingSignal { pending, deadline } = self.held.remove(&order)?;
         let cost = cost(&pending);
         self.bytes -= cost;
         self.deadlines.remove(&(deadline, order));

@@ -72,7 +72,8 @@ pub(super) struct RecordCapacity {
     most_bytes: usize,
     held: Taken,
     idle: BTreeMap<NetworkKey, Idle>,
-    idle_bytes: usize,
+    /// What rooms without a member take.
+    idle_taken: Taken,
     taken: BTreeMap<RoomMaker, OfMaker>,
     by_maker: BTreeMap<RoomMaker, BTreeSet<(Moment, NetworkKey)>>,
     ranks: BTreeSet<RecordRank>,
@@ -85,7 +86,7 @@ impl RecordCapacity {
             most_bytes,
             held: Taken::default(),
             idle: BTreeMap::new(),
-            idle_bytes: 0,
+            idle_taken: Taken::default(),
             taken: BTreeMap::new(),
             by_maker: BTreeMap::new(),
             ranks: BTreeSet::new(),
@@ -124,21 +125,22 @@ impl RecordCapacity {
 
     /// Whether one more record of this many bytes fits.
     pub(super) fn fits(&self, bytes: usize) -> bool {
-        self.held.rooms < self.most && self.held.bytes + bytes <= self.most_bytes
+        self.fits_beside(self.held, bytes)
+    }
+
+    /// Whether a record of this many bytes fits where so much is taken.
+    fn fits_beside(&self, taken: Taken, bytes: usize) -> bool {
+        taken.rooms < self.most && taken.bytes + bytes <= self.most_bytes
     }
 
     /// What rooms with members take.
     fn living(&self) -> Taken {
-        self.held.less(Taken {
-            rooms: self.idle.len(),
-            bytes: self.idle_bytes,
-        })
+        self.held.less(self.idle_taken)
     }
 
     /// Whether it would fit once all rooms without a member have ended.
     pub(super) fn would_fit(&self, bytes: usize) -> bool {
-        let living = self.living();
-        living.rooms < self.most && living.bytes + bytes <= self.most_bytes
+        self.fits_beside(self.living(), bytes)
     }
 
     /// Whether a maker may make one more room, of this many bytes. Once rooms with members take half of the capacity, those of one
@@ -169,7 +171,7 @@ impl RecordCapacity {
             left.take(idle.bytes);
             held.take(idle.bytes);
             to_end.push(network.clone());
-            if held.rooms < self.most && held.bytes + bytes <= self.most_bytes {
+            if self.fits_beside(held, bytes) {
                 return Some(to_end);
             }
         }
@@ -185,7 +187,7 @@ impl RecordCapacity {
         bytes: usize,
     ) {
         self.leave(network);
-        self.idle_bytes += bytes;
+        self.idle_taken.add(bytes);
         self.count(maker, |of| of.idle.add(bytes));
         let idle = Idle { maker, ends, bytes };
         self.idle.insert(network.clone(), idle);
@@ -199,7 +201,7 @@ impl RecordCapacity {
         let Some(idle) = self.idle.remove(network) else {
             return;
         };
-        self.idle_bytes = self.idle_bytes.saturating_sub(idle.bytes);
+        self.idle_taken.take(idle.bytes);
         self.count(idle.maker, |of| of.idle.take(idle.bytes));
         self.change(idle.maker, |rooms| {
             rooms.remove(&(idle.ends, network.clone()));
