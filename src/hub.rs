@@ -389,13 +389,13 @@ impl Backend for Parts {
         self.sessions.try_admit(from)
     }
 
-    async fn peer(
+    fn peer(
         &self,
         socket: Stream,
         ahead: Bytes,
         request: UpgradeRequest,
         permits: Permits<Self>,
-    ) {
+    ) -> impl Future<Output = ()> + Send {
         let Permits {
             among_all,
             of_dialect,
@@ -411,9 +411,9 @@ impl Backend for Parts {
         };
         socket.bound_unsent(Unsent::OfPeer);
         let from = AddressGroup::of(request.remote);
-        self.sessions
-            .serve(socket, ahead, connecting, from, (among_all, of_dialect))
-            .await;
+        // Not an async function: its future would keep the request for as long as the peer is connected.
+        let permits = (among_all, of_dialect);
+        self.sessions.serve(socket, ahead, connecting, from, permits)
     }
 
     async fn turn_away(&self, socket: Stream, ahead: Bytes, dialect: Dialect, why: &str) {

@@ -5,7 +5,9 @@
 //! `MAX_CONNECTIONS` permits from the 101 until its task ends, so there are never more peers than that, nor more of one
 //! address than `MAX_CONNECTIONS_PER_IP`.
 
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -299,6 +301,13 @@ pub(super) fn origin<B: Backend>(app: &App<B>, head: &Head) -> Result<(), Refuse
     allowed.then_some(()).ok_or(Refused::Origin)
 }
 
+/// A peer that was let in, and whose connection is not a WebSocket yet.
+struct Entering<B: Backend> {
+    on_upgrade: OnUpgrade,
+    request: UpgradeRequest,
+    permits: Permits<B>,
+}
+
 /// Starts the task of a peer that was let in, and answers it.
 pub(super) fn take_in<B: Backend>(
     app: &Arc<App<B>>,
@@ -307,8 +316,12 @@ pub(super) fn take_in<B: Backend>(
     permits: Permits<B>,
 ) -> Response {
     let (switch, on_upgrade) = handshake.into_parts();
-    app.peers
-        .spawn(serve_peer(Arc::clone(app), on_upgrade, request, permits));
+    let entering = Box::new(Entering {
+        on_upgrade,
+        request,
+        permits,
+    });
+    app.peers.spawn(serve_peer(Arc::clone(app), entering));
     switch
 }
 
@@ -425,20 +438,24 @@ fn shown<B: Backend>(app: &App<B>, head: &Head) -> Result<Grant, Denied> {
         .check(header.and_then(bearer).into_iter().chain(query))
 }
 
-async fn serve_peer<B: Backend>(
-    app: Arc<App<B>>,
-    on_upgrade: OnUpgrade,
-    request: UpgradeRequest,
-    permits: Permits<B>,
-) {
-    match upgrade::finish(on_upgrade, app.config.header_timeout).await {
-        Ok((socket, ahead)) => {
-            // Boxed, because this task keeps the future twice, once in the race against the kill.
-            let peer = Box::pin(app.backend.peer(socket, ahead, request, permits));
-            app.killed.run_until_cancelled(peer).await;
-        }
-        Err(why) => not_upgraded(&app, why),
+/// Serves a peer to its end. A task has space for everything that it ever holds, so what an idle peer no longer needs
+/// is in boxes: the request and the wait for the connection.
+async fn serve_peer<B: Backend>(app: Arc<App<B>>, entering: Box<Entering<B>>) {
+    if let Some(peer) = Box::pin(upgraded(&app, *entering)).await {
+        app.killed.run_until_cancelled(peer).await;
     }
+}
+
+/// The peer's session, once the connection is a WebSocket. Boxed, because the task keeps it twice, once in the race
+/// against the kill.
+async fn upgraded<B: Backend>(
+    app: &App<B>,
+    entering: Entering<B>,
+) -> Option<Pin<Box<impl Future<Output = ()> + Send>>> {
+    let upgraded = upgrade::finish(entering.on_upgrade, app.config.header_timeout).await;
+    let (socket, ahead) = upgraded.inspect_err(|why| not_upgraded(app, *why)).ok()?;
+    let session = app.backend.peer(socket, ahead, entering.request, entering.permits);
+    Some(Box::pin(session))
 }
 
 async fn serve_hub<B: Backend>(

@@ -467,7 +467,7 @@ where
         Ok(())
     }
 
-    async fn answer(&self, probe: PendingProbe, alive: bool) {
+    async fn answer(&mut self, probe: PendingProbe, alive: bool) {
         let PendingProbe { claim, token, .. } = probe;
         // Boxed for the same reason as the rare commands of `carry_out`.
         Box::pin(self.shared.mesh.probe_result(claim, token, alive)).await;

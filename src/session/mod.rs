@@ -31,7 +31,7 @@ mod visits;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -43,6 +43,7 @@ use hubmesh_core::policy::Policies;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::auth::{Gate, Grant};
 use crate::clock::unix_ms;
@@ -245,32 +246,41 @@ impl<M: MeshPort> Sessions<M> {
     /// Meant to be spawned; dropping it ends the connection, and its memberships are given up all the same. The permit
     /// is dropped when the connection is over. This may be before the future is done, because an id may be kept for a
     /// moment.
-    pub async fn serve<S, P>(
+    pub fn serve<S, P>(
         &self,
         io: S,
         ahead: Bytes,
         connecting: ConnectingPeer,
         from: AddressGroup,
         permit: P,
+    ) -> impl Future<Output = ()> + Send
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+        P: Send,
+    {
+        let subject = connecting.grant.subject.as_deref();
+        let admitted = self.admit(Party::new(connecting.address, subject));
+        let socket = Socket::new(io, &ahead, Arc::clone(&self.shared.intake));
+        let mailbox = Arc::clone(&admitted.mailbox);
+        let opening = open(Arc::clone(&self.shared), mailbox, socket, connecting);
+        // Boxed: a future has space for everything that it ever holds, and an idle peer has long been opened.
+        self.serve_admitted(admitted, Box::pin(opening), from, permit)
+    }
+
+    async fn serve_admitted<S, P>(
+        &self,
+        admitted: Admitted<M>,
+        opening: Pin<Box<impl Future<Output = Opening<S, M>> + Send>>,
+        from: AddressGroup,
+        permit: P,
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let since = Instant::now();
-        let subject = connecting.grant.subject.as_deref();
-        let admitted = self.admit(Party::new(connecting.address, subject));
-        let shared = Arc::clone(&self.shared);
-        let mailbox = Arc::clone(&admitted.mailbox);
-        let socket = Socket::new(io, &ahead, Arc::clone(&shared.intake));
-        drop(ahead);
-        let (opened, first) = match connecting.dialect {
-            Some(dialect) => ((socket, dialect, connecting), None),
-            // Boxed, so that it adds nothing to the cost of a peer later.
-            None => match Box::pin(sniffing::open(socket, connecting, &mailbox)).await {
-                Ok((opened, first)) => (opened, Some(first)),
-                Err(reason) => return admitted.counted.close(reason.label()),
-            },
+        let (mut conversation, first) = match opening.await {
+            Ok(opened) => opened,
+            Err(reason) => return admitted.counted.close(reason.label()),
         };
-        let mut conversation = Conversation::new(shared, mailbox, opened);
         let span = conversation.span(admitted.number);
         let reason = {
             let mut run = pin!(conversation.run(first));
@@ -340,6 +350,30 @@ impl<M: MeshPort> Sessions<M> {
             told += 1;
         }
     }
+}
+
+/// A conversation, with the text that was read already; or why there is none.
+type Opening<S, M> = Result<(Conversation<S, M>, Option<Utf8Bytes>), CloseReason>;
+
+/// Finds the dialect of a connection, if its client did not say it with its request.
+async fn open<S, M>(
+    shared: Arc<SessionContext<M>>,
+    mailbox: Arc<Mailbox>,
+    socket: Socket<S>,
+    connecting: ConnectingPeer,
+) -> Opening<S, M>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+    M: MeshPort,
+{
+    let (opened, first) = match connecting.dialect {
+        Some(dialect) => ((socket, dialect, connecting), None),
+        None => {
+            let (opened, first) = sniffing::open(socket, connecting, &mailbox).await?;
+            (opened, Some(first))
+        }
+    };
+    Ok((Conversation::new(shared, mailbox, opened), first))
 }
 
 /// One admitted connection: counted and listed until dropped.
