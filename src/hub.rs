@@ -413,7 +413,8 @@ impl Backend for Parts {
         let from = AddressGroup::of(request.remote);
         // Not an async function: its future would keep the request for as long as the peer is connected.
         let permits = (among_all, of_dialect);
-        self.sessions.serve(socket, ahead, connecting, from, permits)
+        self.sessions
+            .serve(socket, ahead, connecting, from, permits)
     }
 
     async fn turn_away(&self, socket: Stream, ahead: Bytes, dialect: Dialect, why: &str) {

@@ -454,7 +454,9 @@ async fn upgraded<B: Backend>(
 ) -> Option<Pin<Box<impl Future<Output = ()> + Send>>> {
     let upgraded = upgrade::finish(entering.on_upgrade, app.config.header_timeout).await;
     let (socket, ahead) = upgraded.inspect_err(|why| not_upgraded(app, *why)).ok()?;
-    let session = app.backend.peer(socket, ahead, entering.request, entering.permits);
+    let session = app
+        .backend
+        .peer(socket, ahead, entering.request, entering.permits);
     Some(Box::pin(session))
 }
 

@@ -85,7 +85,7 @@ impl PendingRoster {
 pub enum WakeUp {
     /// At once.
     Now,
-    /// With the next message that wakes it, or when it is released.
+    /// With the next message that wakes it, when it is released, or when it looks by itself.
     Later,
 }
 
@@ -246,20 +246,27 @@ impl Mailbox {
     /// Inserts a signal, unless it is over the part of all signals or of this sender; then nothing changes.
     pub fn push_signal(&self, text: Utf8Bytes, receipt: Receipt) -> Result<(), MailboxFull> {
         let (author, bytes) = (receipt.author(), text.len());
-        self.put_within_share(author, bytes, Item::Signal(text, receipt))
+        self.put_within_share(author, bytes, Item::Signal(text, receipt), WakeUp::Now)
     }
 
-    /// Inserts a publication, under the rules for a signal. Its sender is not told if it is not read.
-    pub fn push_publication(&self, text: Utf8Bytes, sender: Sender) -> Result<(), MailboxFull> {
+    /// Inserts a publication, under the rules for a signal. Its sender is not told if it is not read. With
+    /// [`WakeUp::Later`] the caller is the session itself, which looks at its mailbox before it sleeps.
+    pub fn push_publication(
+        &self,
+        text: Utf8Bytes,
+        sender: Sender,
+        wake: WakeUp,
+    ) -> Result<(), MailboxFull> {
         let (author, bytes) = (Author::of(sender), text.len());
-        self.put_within_share(author, bytes, Item::Unreceipted(text, author))
+        self.put_within_share(author, bytes, Item::Unreceipted(text, author), wake)
     }
 
     /// Inserts a message of the hub that others may cause without limit. It counts as a signal of the hub, so that such
     /// messages and signals together leave the other half to the hub's own messages.
     pub fn push_spare(&self, text: Utf8Bytes) -> Result<(), MailboxFull> {
         let bytes = text.len();
-        self.put_within_share(Author::Hub, bytes, Item::Unreceipted(text, Author::Hub))
+        let item = Item::Unreceipted(text, Author::Hub);
+        self.put_within_share(Author::Hub, bytes, item, WakeUp::Now)
     }
 
     fn put_within_share(
@@ -267,6 +274,7 @@ impl Mailbox {
         author: Author,
         bytes: usize,
         item: Item,
+        wake: WakeUp,
     ) -> Result<(), MailboxFull> {
         let mut queue = self.queue.lock();
         let all = queue.bytes.saturating_add(bytes);
@@ -275,7 +283,7 @@ impl Mailbox {
         if queue.shut || full || !queue.takes_signal(self.capacity, author, bytes) {
             return Err(MailboxFull);
         }
-        self.append(queue, all, item, WakeUp::Now);
+        self.append(queue, all, item, wake);
         Ok(())
     }
 

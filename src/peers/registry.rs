@@ -209,9 +209,13 @@ impl Registry {
             if Some(*claim) == except || peer.is_absent() {
                 continue;
             }
-            let pushed = peer
-                .mailbox
-                .push_publication(text.clone(), publication.sender);
+            // The sender's own session is awake, and handles this publication: to wake it would cost another turn.
+            let wake = match publication.sender == Sender::Here(*claim) {
+                true => WakeUp::Later,
+                false => WakeUp::Now,
+            };
+            let (text, sender) = (text.clone(), publication.sender);
+            let pushed = peer.mailbox.push_publication(text, sender, wake);
             told += u64::from(pushed.is_ok());
             all &= pushed.is_ok();
         }
