@@ -4,11 +4,11 @@
 //! strangers and are passed on as such. Knows nothing of its readers.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::IpAddr;
 
 use hubmesh_core::ids::{Dialect, HubId, NetworkKey, PeerId};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The longest text in an event of another hub, in bytes.
 const MAX_TEXT: usize = 1_024;
@@ -182,45 +182,14 @@ impl Event {
         "missed",
     ];
 
-    /// The fields of an event beside its type.
-    pub fn to_json(&self) -> Value {
-        let mut fields = match &self.what {
-            What::Join { network, peer } | What::Takeover { network, peer } => place(network, peer),
-            What::Leave {
-                network,
-                peer,
-                reason,
-            } => {
-                let mut fields = place(network, peer);
-                fields["reason"] = json!(reason);
-                fields
-            }
-            What::Refusal {
-                reason,
-                address,
-                wanted,
-            } => {
-                let mut fields = match wanted {
-                    Some((network, peer)) => place(network, peer),
-                    None => json!({ "dialect": null, "network": null, "peer": null }),
-                };
-                fields["reason"] = json!(reason);
-                fields["address"] = json!(address);
-                fields
-            }
-            What::LinkUp { other } | What::HubUp { other } | What::HubLost { other } => {
-                json!({ "other": other.to_string() })
-            }
-            What::LinkDown { other, reason } => {
-                json!({ "other": other.to_string(), "reason": reason })
-            }
-            What::Alarm { label, text } => json!({ "label": label, "text": text }),
-            What::Operator(operator) => json!(operator),
-            What::Missed { count } => json!({ "count": count }),
-        };
-        fields["at"] = json!(self.at_ms);
-        fields["hub"] = json!(self.hub.to_string());
-        fields
+    /// Its fields beside its type. Written as they are, not by way of a tree of values: while peers come and go, this is the cost
+    /// of a reader.
+    pub fn fields(&self) -> impl Serialize {
+        Fields {
+            at: self.at_ms,
+            hub: Shown(&self.hub),
+            own: OwnFields::of(&self.what),
+        }
     }
 
     /// Whether another hub may send this: none of its texts is longer than those of this version.
@@ -261,9 +230,115 @@ impl Event {
     }
 }
 
-fn place(network: &NetworkKey, peer: &PeerId) -> Value {
-    let dialect = network.dialect().map(Dialect::label);
-    json!({ "dialect": dialect, "network": network.name(), "peer": peer.to_string() })
+/// The fields of an event, as operators read them.
+#[derive(Serialize)]
+struct Fields<'a> {
+    at: u64,
+    hub: Shown<&'a HubId>,
+    #[serde(flatten)]
+    own: OwnFields<'a>,
+}
+
+/// The fields that an event has by its type.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum OwnFields<'a> {
+    OfPeer(Place<'a>),
+    Leave {
+        #[serde(flatten)]
+        place: Place<'a>,
+        reason: &'a str,
+    },
+    Refusal {
+        #[serde(flatten)]
+        place: Place<'a>,
+        reason: &'a str,
+        address: &'a Option<IpAddr>,
+    },
+    OfHub {
+        other: Shown<&'a HubId>,
+    },
+    LinkDown {
+        other: Shown<&'a HubId>,
+        reason: &'a str,
+    },
+    Alarm {
+        label: &'a str,
+        text: &'a str,
+    },
+    Operator(&'a Operator),
+    Missed {
+        count: u64,
+    },
+}
+
+impl<'a> OwnFields<'a> {
+    fn of(what: &'a What) -> Self {
+        match what {
+            What::Join { network, peer } | What::Takeover { network, peer } => {
+                OwnFields::OfPeer(Place::of(network, peer))
+            }
+            What::Leave {
+                network,
+                peer,
+                reason,
+            } => OwnFields::Leave {
+                place: Place::of(network, peer),
+                reason,
+            },
+            What::Refusal {
+                reason,
+                address,
+                wanted,
+            } => OwnFields::Refusal {
+                place: wanted
+                    .as_ref()
+                    .map(|(network, peer)| Place::of(network, peer))
+                    .unwrap_or_default(),
+                reason,
+                address,
+            },
+            What::LinkUp { other } | What::HubUp { other } | What::HubLost { other } => {
+                OwnFields::OfHub {
+                    other: Shown(other),
+                }
+            }
+            What::LinkDown { other, reason } => OwnFields::LinkDown {
+                other: Shown(other),
+                reason,
+            },
+            What::Alarm { label, text } => OwnFields::Alarm { label, text },
+            What::Operator(operator) => OwnFields::Operator(operator),
+            What::Missed { count } => OwnFields::Missed { count: *count },
+        }
+    }
+}
+
+/// A peer in a network, or neither.
+#[derive(Default, Serialize)]
+struct Place<'a> {
+    dialect: Option<&'static str>,
+    network: Option<&'a str>,
+    peer: Option<Shown<&'a PeerId>>,
+}
+
+impl<'a> Place<'a> {
+    fn of(network: &'a NetworkKey, peer: &'a PeerId) -> Self {
+        Place {
+            dialect: network.dialect().map(Dialect::label),
+            network: Some(network.name()),
+            peer: Some(Shown(peer)),
+        }
+    }
+}
+
+/// Serialized as the text that it is shown as.
+struct Shown<T>(T);
+
+impl<T: fmt::Display> Serialize for Shown<T> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&self.0)
+    }
 }
 
 /// Networks as text between hubs.
@@ -381,7 +456,11 @@ mod tests {
             assert_eq!(postcard::from_bytes(&bytes), Ok(event.clone()));
             assert_eq!(event.kind(), kind);
             assert!(event.is_bounded());
-            assert_eq!(event.to_json()["at"], 7);
+            let fields = serde_json::to_value(event.fields()).expect("it serializes");
+            assert_eq!(
+                (&fields["at"], &fields["hub"]),
+                (&7.into(), &"01".repeat(20).into())
+            );
         }
     }
 

@@ -16,6 +16,7 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
+use serde::Serialize;
 use serde_json::json;
 use sha2::Sha256;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -84,10 +85,12 @@ pub async fn follow(events: &Events, settings: &WebhookSettings, metrics: &Arc<M
         };
         sent = *last;
         let rows = next.iter().map(|(number, event)| {
-            let mut row = event.to_json();
-            row["id"] = json!(events.id(*number).to_string());
-            row["event"] = json!(event.kind());
-            row
+            let id = events.id(*number).to_string();
+            Row {
+                id,
+                event: event.kind(),
+                fields: event.fields(),
+            }
         });
         let rows: Vec<_> = rows.collect();
         let body = json!({ "events": rows, "dropped": dropped });
@@ -98,6 +101,15 @@ pub async fn follow(events: &Events, settings: &WebhookSettings, metrics: &Arc<M
         deliver(settings, &mut trust, &batch, metrics).await;
         dropped = 0;
     }
+}
+
+/// One event of a batch.
+#[derive(Serialize)]
+struct Row<F> {
+    id: String,
+    event: &'static str,
+    #[serde(flatten)]
+    fields: F,
 }
 
 /// Posts a batch until it is taken. After a failure the roots are read again: they may have been changed meanwhile.

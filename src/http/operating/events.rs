@@ -14,7 +14,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Method};
 use serde_json::json;
 use std::convert::Infallible;
-use std::fmt::Write as _;
+use std::io::Write as _;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -160,7 +160,7 @@ impl Listener {
     async fn follow<B: Backend>(mut self, app: &App<B>) {
         let hub = app.backend.view().hub_id.to_string();
         let hello = json!({ "hub": hub, "at": unix_ms() });
-        let mut text = format!("retry: 2000\nevent: hello\ndata: {hello}\n\n");
+        let mut text = format!("retry: 2000\nevent: hello\ndata: {hello}\n\n").into_bytes();
         loop {
             if !self.say(std::mem::take(&mut text)).await {
                 return;
@@ -168,14 +168,14 @@ impl Listener {
             sleep(GATHER).await;
             tokio::select! {
                 batch = self.reader.next() => self.write(app, &hub, &batch, &mut text),
-                () = sleep(KEEP_ALIVE) => text.push_str(":\n\n"),
+                () = sleep(KEEP_ALIVE) => text.extend_from_slice(b":\n\n"),
                 () = self.to.closed() => return,
             }
         }
     }
 
     /// False if no client reads any more.
-    async fn say(&self, text: String) -> bool {
+    async fn say(&self, text: Vec<u8>) -> bool {
         if text.is_empty() {
             return true;
         }
@@ -188,10 +188,10 @@ impl Listener {
         }
     }
 
-    fn write<B: Backend>(&self, app: &App<B>, hub: &str, batch: &Batch, text: &mut String) {
+    fn write<B: Backend>(&self, app: &App<B>, hub: &str, batch: &Batch, text: &mut Vec<u8>) {
         if let Some(count) = batch.missed {
             let missed = json!({ "count": count, "hub": hub, "at": unix_ms() });
-            // Writing to a String cannot fail.
+            // Writing to memory cannot fail.
             let _ = write!(text, "event: missed\ndata: {missed}\n\n");
         }
         let events = &app.backend.watch().events;
@@ -202,8 +202,10 @@ impl Listener {
                 continue;
             }
             passed = None;
-            let (id, kind, data) = (events.id(*number), event.kind(), event.to_json());
-            let _ = write!(text, "id: {id}\nevent: {kind}\ndata: {data}\n\n");
+            let (id, kind) = (events.id(*number), event.kind());
+            let _ = write!(text, "id: {id}\nevent: {kind}\ndata: ");
+            let _ = serde_json::to_writer(&mut *text, &event.fields());
+            text.extend_from_slice(b"\n\n");
         }
         if let Some(number) = passed {
             // So that a reader that comes back goes on here, even if the last of these events were not wanted.
