@@ -45,20 +45,21 @@ pub struct Usage {
     pub claims: usize,
     /// The bytes of their data.
     pub bytes: usize,
-    /// The number of these claims that hold bans. It is counted so that figures about peers can leave them out.
-    pub(super) bans: usize,
+    /// The number of these claims that hold bans or records of rooms. It is counted so that figures about peers can leave
+    /// them out.
+    pub(super) no_peers: usize,
 }
 
 impl Usage {
     pub(super) fn add(&mut self, other: Usage) {
         self.claims += other.claims;
         self.bytes += other.bytes;
-        self.bans += other.bans;
+        self.no_peers += other.no_peers;
     }
 
     pub(super) fn subtract(&mut self, other: Usage) {
         self.claims = self.claims.saturating_sub(other.claims);
         self.bytes = self.bytes.saturating_sub(other.bytes);
-        self.bans = self.bans.saturating_sub(other.bans);
+        self.no_peers = self.no_peers.saturating_sub(other.no_peers);
     }
 }

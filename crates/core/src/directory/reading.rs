@@ -368,8 +368,9 @@ impl Directory {
 
     /// The number of peers at this hub.
     pub fn own_peers(&self) -> usize {
-        let bans = self.origin_at(self.own_no).map_or(0, |own| own.used.bans);
-        self.own.len().saturating_sub(bans)
+        let own = self.origin_at(self.own_no);
+        let no_peers = own.map_or(0, |own| own.used.no_peers);
+        self.own.len().saturating_sub(no_peers)
     }
 
     /// The networks, each with its number of shown peers.
@@ -427,7 +428,7 @@ impl Directory {
             .fold(Usage::default(), |most, used| Usage {
                 claims: most.claims.max(used.claims),
                 bytes: most.bytes.max(used.bytes),
-                bans: most.bans.max(used.bans),
+                no_peers: most.no_peers.max(used.no_peers),
             })
     }
 

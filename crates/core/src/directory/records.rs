@@ -180,7 +180,7 @@ impl Directory {
         let more = Usage {
             claims: usize::from(existing.is_none()),
             bytes: claim.data.as_ref().map_or(0, |data| data.len()),
-            bans: 0,
+            no_peers: 0,
         };
         let of_hub = self.used_by.get(&known.hub).copied().unwrap_or_default();
         let fits = self.quota.allow(more, of_hub, self.used);
@@ -243,11 +243,13 @@ impl Directory {
     fn usage_of(&self, no: RecordNo) -> Usage {
         let record = self.store.record(no);
         let network = self.network_at(record.network);
-        let of_bans = network.is_some_and(|network| network.key.is_of_bans());
+        let is_no_peer = network.is_some_and(|network| {
+            network.key.is_of_bans() || (network.key.is_room() && self.is_room_record(no))
+        });
         Usage {
             claims: 1,
             bytes: record.data.as_ref().map_or(0, |data| data.len()),
-            bans: usize::from(of_bans),
+            no_peers: usize::from(is_no_peer),
         }
     }
 

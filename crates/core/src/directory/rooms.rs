@@ -36,7 +36,7 @@ impl Directory {
     }
 
     /// Whether this claim is one of those that hold records of rooms.
-    fn is_room_record(&self, no: RecordNo) -> bool {
+    pub(super) fn is_room_record(&self, no: RecordNo) -> bool {
         let claim = self.store.record(no);
         claim.quiet() && claim.peer == record_id()
     }

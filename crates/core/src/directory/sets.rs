@@ -15,9 +15,9 @@ use super::{ClaimView, Directory, Lines, OriginSet, OriginState, SetPart};
 use crate::frames::{Entry, Scope, Set};
 
 impl OriginSet {
-    /// The number of its claims that are not bans.
+    /// The number of its claims that are peers: not bans, and not records of rooms.
     pub(super) fn peers(&self) -> usize {
-        self.log.live().saturating_sub(self.used.bans)
+        self.log.live().saturating_sub(self.used.no_peers)
     }
 
     pub(super) fn state(&self) -> OriginState {

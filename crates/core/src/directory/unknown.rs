@@ -34,7 +34,7 @@ impl KeptChange {
         Usage {
             claims: 1,
             bytes: body.len() + network.as_str().len() + BESIDE,
-            bans: 0,
+            no_peers: 0,
         }
     }
 }

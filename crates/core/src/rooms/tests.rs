@@ -228,6 +228,22 @@ fn creating_a_room_takes_one_claim_for_its_record_and_one_for_its_creator() {
 }
 
 #[test]
+fn the_record_of_a_room_is_no_peer() {
+    let mut hub = Hub::new(10);
+    let peers = |hub: &Hub| {
+        let directory = hub.core.directory().read();
+        let (own, theirs) = (directory.own_peers(), directory.peers_of(&OTHER));
+        (own, theirs, directory.peers())
+    };
+    hub.create(1, 1, "ada", "r");
+    hub.hear(2, vec![record_there(7, "s", 1, 1), there(8, "bob", "s", 1)]);
+    assert_eq!(peers(&hub), (1, 1, 2));
+    hub.leave(3, 1);
+    hub.hear(4, vec![gone(8, peer("bob"), "s")]);
+    assert_eq!((peers(&hub), hub.core.rooms_held()), ((0, 0, 0), 1));
+}
+
+#[test]
 fn an_empty_room_stays_for_its_time_and_whoever_comes_back_finds_it() {
     let mut hub = Hub::new(10);
     hub.create(1, 1, "ada", "r");
