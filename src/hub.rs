@@ -4,7 +4,7 @@
 //! `DRAIN_MS`, other hubs are told) or stopped (everything ends where it stands). Several hubs may run in one process;
 //! they share nothing. What the parts do is in their modules; here they only get each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::limits::{AddressGroup, ConnectionLimits, ConnectionPermit, NoSlot, Pr
 use crate::memory;
 use crate::mesh::{
     AwaitedIds, AwaitedQuery, Awaiting, HubReport, LinkView, Mesh, MeshView, Observed, Removal,
-    Tally,
+    RoomCounts, Sketches, Tally,
 };
 use crate::metrics::Metrics;
 use crate::nat::{Bound, Nat, NatError, Port};
@@ -465,6 +465,32 @@ impl Backend for Parts {
 
     fn rooms(&self) -> Vec<NetworkKey> {
         self.mesh.rooms()
+    }
+
+    fn is_narrow(&self) -> bool {
+        self.mesh.is_narrow()
+    }
+
+    fn unseen_hubs(&self, network: &NetworkKey) -> Vec<HubId> {
+        self.mesh.unseen_hubs(network)
+    }
+
+    async fn look(&self, network: &NetworkKey) {
+        self.mesh.look(network).await;
+    }
+
+    async fn sketches(
+        &self,
+        networks: &[NetworkKey],
+        ids: usize,
+        avoided: &BTreeSet<HubId>,
+        within: Duration,
+    ) -> Sketches {
+        self.mesh.sketches(networks, ids, avoided, within).await
+    }
+
+    async fn room_counts(&self, within: Duration) -> BTreeMap<HubId, RoomCounts> {
+        self.mesh.room_counts(within).await
     }
 
     fn room(&self, network: &NetworkKey) -> Option<Room> {

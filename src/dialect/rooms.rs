@@ -14,6 +14,8 @@ use bytes::Bytes;
 use hubmesh_core::api::{PeerEvent, RoomAsk, SignalFailure};
 use hubmesh_core::api::{RECORD, Room, RoomClaim};
 use hubmesh_core::ids::{Dialect, NetworkKey, PeerId, SignalKind};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::words::{Received, Sent};
@@ -517,6 +519,19 @@ pub fn describe(name: &str, room: &Room, state: &str, now_ms: u64) -> Utf8Bytes 
                 .number("lastHeartbeat", now_ms)
         })
         .end()
+}
+
+/// The name of a room in its record: a JSON string.
+pub fn room_name(about: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Named<'a> {
+        #[serde(borrow)]
+        room_name: &'a RawValue,
+    }
+    let Named { room_name } = serde_json::from_slice(about).ok()?;
+    let name = room_name.get();
+    name.starts_with('"').then(|| name.to_owned())
 }
 
 fn name_of(member: &RoomClaim) -> String {

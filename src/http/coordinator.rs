@@ -19,7 +19,7 @@ use warp::reply::Response;
 use super::admin::Door;
 use super::endpoint::{Call, Endpoint, Handler};
 use super::paging::Paging;
-use super::refusals::{Badly, Elsewhere, Unseen};
+use super::refusals::{Badly, Elsewhere, Unknown, Unseen};
 use super::reply::Answered;
 use super::{App, Backend, admit, asked, misrouted, reply};
 use crate::dialect::coordinator::{is_room, metadata};
@@ -37,6 +37,10 @@ struct RoomPage {
     /// What `after` of the next page has to be; null at the end.
     next: Option<String>,
     total: usize,
+    /// The ids of hubs that did not answer: rooms that only they know are not on the page. Left out if all did.
+    #[serde(rename = "notAnswered", skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    not_answered: Vec<String>,
 }
 
 /// A room.
@@ -57,6 +61,10 @@ struct Peers {
     peers: Vec<PeerRow>,
     next: Option<String>,
     total: usize,
+    /// The ids of hubs with members in it that did not answer; left out if all did.
+    #[serde(rename = "notAnswered", skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    not_answered: Vec<String>,
 }
 
 /// Who is in a room.
@@ -99,7 +107,7 @@ fn answer(made: Result<Response, Answered>) -> Response {
 // At the door for operators there is the list alone.
 #[utoipa::path(
     get, path = "/rooms", tag = "coordinator", params(Paging), security((), ("token" = []), ("operator" = [])),
-    responses((status = 200, description = "A page of them, by their ids.", body = RoomPage), Badly, Unseen, Elsewhere)
+    responses((status = 200, description = "A page of them, by their ids.", body = RoomPage), Badly, Unseen, Unknown, Elsewhere)
 )]
 pub(super) fn rooms<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     async move {
@@ -126,16 +134,29 @@ async fn list<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, Answere
     });
     let all = all.map(|(network, count)| (network.name().to_owned(), (network, count)));
     let page = paging.page_by_name(all.collect());
+    let networks: Vec<NetworkKey> = page.entries.iter().map(|(key, _)| key.clone()).collect();
+    let elsewhere = app.elsewhere(call, &networks, SHOWN).await?;
     let mut rooms = Vec::with_capacity(page.entries.len());
     for (at, (network, count)) in page.entries.iter().enumerate() {
-        let shown = app.backend.ids(network, SHOWN);
-        let mut peers: Vec<String> = shown.iter().map(ToString::to_string).collect();
+        let (count, mut peers) = match elsewhere.sketches.get(network) {
+            Some(sketch) => {
+                let count = usize::try_from(sketch.members).unwrap_or(usize::MAX);
+                (count, sketch.ids.clone())
+            }
+            None => {
+                let shown = app.backend.ids(network, SHOWN);
+                (*count, shown.iter().map(ToString::to_string).collect())
+            }
+        };
         peers.sort_unstable();
-        rooms.push(RoomRow {
-            room_id: network.name().to_owned(),
-            peer_count: *count,
-            peers,
-        });
+        // Its last member may have left since it was listed, and of a hub that does not answer nothing is known.
+        if !peers.is_empty() {
+            rooms.push(RoomRow {
+                room_id: network.name().to_owned(),
+                peer_count: count,
+                peers,
+            });
+        }
         // Peers wait meanwhile.
         if at % AT_ONCE == AT_ONCE - 1 {
             yield_now().await;
@@ -145,6 +166,7 @@ async fn list<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, Answere
         rooms,
         next: page.next,
         total: page.total,
+        not_answered: elsewhere.not_answered,
     };
     Ok(reply::json(StatusCode::OK, &body))
 }
@@ -153,19 +175,23 @@ async fn list<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, Answere
 #[utoipa::path(
     get, path = "/rooms/{roomId}/peers", tag = "coordinator", security((), ("token" = [])),
     params(("roomId" = String, Path, description = "The room's id."), Paging),
-    responses((status = 200, description = "A page of them, by their ids.", body = Peers), Badly, Unseen)
+    responses((status = 200, description = "A page of them, by their ids.", body = Peers), Badly, Unseen, Unknown)
 )]
 pub(super) fn peers<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
-    async move { answer(members(&app, &call)) }.boxed()
+    async move { answer(members(&app, &call).await) }.boxed()
 }
 
 /// As in the original server, a room without members has no peers, and is not an error.
-fn members<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, Answered> {
+async fn members<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Result<Response, Answered> {
     let name = call.decoded_name();
     app.may_see(call, Dialect::Coordinator, &name)?;
     let paging = Paging::of(call)?;
     let network = NetworkKey::new(Dialect::Coordinator, &name).ok();
     let network = network.filter(is_room);
+    let not_answered = match &network {
+        Some(network) => app.look_at(call, network).await?,
+        None => Vec::new(),
+    };
     let members = network.map_or_else(Vec::new, |network| app.backend.by_seniority(&network));
     let all = members.into_iter().map(|member| {
         let id = member.peer.to_string();
@@ -182,6 +208,7 @@ fn members<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, Answered> 
         peers: page.entries,
         next: page.next,
         total: page.total,
+        not_answered,
     };
     Ok(reply::json(StatusCode::OK, &body))
 }

@@ -42,10 +42,12 @@ mod status;
 #[cfg(feature = "trial-dialect")]
 #[path = "../../tests/seam/pages.rs"]
 mod trial;
+mod unseen;
 mod upgrade;
 mod watched;
 mod web;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -73,7 +75,7 @@ use crate::limits::{
     HandshakeSlot, NoSlot, Pressure,
 };
 use crate::log::Seldom;
-use crate::mesh::{HubReport, MeshView, Observed};
+use crate::mesh::{HubReport, MeshView, Observed, RoomCounts, Sketches};
 use crate::metrics::Metrics;
 use crate::nat::OwnServers;
 use crate::session::{NoVisit, Stay, Visitor};
@@ -174,6 +176,30 @@ pub trait Backend: Operate + Sized + 'static {
     /// The rooms of the mesh, with members or without, by name.
     fn rooms(&self) -> Vec<NetworkKey>;
 
+    /// Whether this hub knows of other hubs' networks only those that concern its own peers.
+    fn is_narrow(&self) -> bool;
+
+    /// The hubs that have members in a network which are not known here.
+    fn unseen_hubs(&self, network: &NetworkKey) -> Vec<HubId>;
+
+    /// Has the members of a network known here for a few seconds, as far as other hubs answer in time.
+    fn look(&self, network: &NetworkKey) -> impl Future<Output = ()> + Send;
+
+    /// Networks that are not known here in short, with so many ids of each at most. None of the hubs to avoid is asked.
+    fn sketches(
+        &self,
+        networks: &[NetworkKey],
+        ids: usize,
+        avoided: &BTreeSet<HubId>,
+        within: Duration,
+    ) -> impl Future<Output = Sketches> + Send;
+
+    /// How many rooms each hub has that answers within this time.
+    fn room_counts(
+        &self,
+        within: Duration,
+    ) -> impl Future<Output = BTreeMap<HubId, RoomCounts>> + Send;
+
     /// A room, as this hub knows it.
     fn room(&self, network: &NetworkKey) -> Option<Room>;
 
@@ -231,6 +257,7 @@ pub struct App<B> {
     logins: operating::Logins,
     guesses: Guesses,
     asked: admin_api::Asked,
+    unseen: unseen::Unseen,
     connect_rate: Option<ConnectRate>,
     /// How fast an address may change rooms.
     change_rate: Option<ConnectRate>,
@@ -280,6 +307,7 @@ impl<B: Backend> App<B> {
             logins: operating::Logins::new(&config.admin),
             guesses: Guesses::new(&config.admin),
             asked: admin_api::Asked::default(),
+            unseen: unseen::Unseen::new(&config.trusted_proxies),
             connect_rate: config.connects_per_minute_per_ip.map(ConnectRate::new),
             change_rate: ConnectRate::per_second(config.peer.rate_per_sec, config.peer.rate_burst),
             peerjs_slots: ConnectionSlots::new(ConnectionLimits {

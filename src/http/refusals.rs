@@ -4,7 +4,7 @@
 
 use utoipa::IntoResponses;
 
-use super::reply::ErrorBody;
+use super::reply::{ErrorBody, NoAnswer};
 
 /// Answers to requests with wrong parameters.
 #[derive(IntoResponses)]
@@ -29,6 +29,15 @@ pub(super) enum Unseen {
     /// Too many requests came from one address: `Retry-After` says when to come back.
     #[response(status = 429)]
     Often(ErrorBody<'static>),
+}
+
+/// Answers where other hubs have to be asked: in a mesh in which a hub knows only what concerns its own clients.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "these are for the description alone")]
+pub(super) enum Unknown {
+    /// Other hubs would know, and do not answer, or too many clients ask: `Retry-After` says when to come back.
+    #[response(status = 503)]
+    Silent(NoAnswer),
 }
 
 /// Answers where only operators are answered, if they are told apart.

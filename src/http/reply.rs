@@ -49,6 +49,16 @@ pub(super) struct ErrorBody<'a> {
     pub(super) error: &'a str,
 }
 
+/// Why a request about a network of other hubs cannot be answered now.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NoAnswer {
+    /// In words.
+    pub(super) error: &'static str,
+    /// The ids of hubs that would know and did not answer in time.
+    pub(super) not_answered: Vec<String>,
+}
+
 /// An error, as `{"error"}`.
 pub(super) fn error(status: StatusCode, why: &str) -> Response {
     json(status, &ErrorBody { error: why })
@@ -77,7 +87,8 @@ pub(super) fn too_many(why: &str, seconds: u64) -> Response {
     after(seconds, error(StatusCode::TOO_MANY_REQUESTS, why))
 }
 
-fn after(seconds: u64, mut response: Response) -> Response {
+/// Has the client come back in this many seconds.
+pub(super) fn after(seconds: u64, mut response: Response) -> Response {
     response
         .headers_mut()
         .insert(RETRY_AFTER, HeaderValue::from(seconds));

@@ -14,8 +14,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::awaited::place;
 use super::input::Input;
-use super::questions::{Answer, MAX_PEERS, Message, Question, Tally};
+use super::questions::{Answer, MAX_PEERS, Message, Question, RoomCounts, Tally};
 use super::shared::MeshContext;
+use super::sketches::{MAX_NETWORKS, NetworkSketch};
 use crate::watch::{Party, newest};
 
 /// Messages that may wait; more are lost.
@@ -61,6 +62,26 @@ impl MeshContext {
         !claims.is_empty() && claims.into_iter().all(|claim| registry.is_visitor(claim))
     }
 
+    fn sketches(&self, networks: &[String], ids: u64) -> Vec<NetworkSketch> {
+        let ids = usize::try_from(ids).unwrap_or(usize::MAX);
+        let networks = networks.iter().take(MAX_NETWORKS);
+        // Each for itself: the control plane must not wait for all of them.
+        let told = networks.map(|network| match NetworkKey::from_wire(network) {
+            Ok(network) => NetworkSketch::of(&self.router.directory().read(), &network, ids),
+            Err(_) => NetworkSketch::default(),
+        });
+        told.collect()
+    }
+
+    /// This hub's part of the rooms of the mesh.
+    pub(super) fn room_counts(&self) -> RoomCounts {
+        let (rooms, members) = self.router.directory().read().own_rooms();
+        RoomCounts {
+            rooms: rooms as u64,
+            members: members as u64,
+        }
+    }
+
     pub(super) async fn answer(&self, question: Question) -> Answer {
         match question {
             Question::Remove { network, peer } => {
@@ -89,6 +110,8 @@ impl MeshContext {
                     place.is_some_and(|(network, peer)| self.is_visitor(&network, &peer)),
                 )
             }
+            Question::Sketches { networks, ids } => Answer::Sketches(self.sketches(&networks, ids)),
+            Question::Rooms => Answer::Rooms(self.room_counts()),
             Question::Past => Answer::Past(self.router.registry().watch().history.past()),
             Question::Tally => Answer::Tally(Tally {
                 waiting: u64::try_from(self.metrics.signals_waiting.get()).unwrap_or(0),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use hubmesh_core::api::{Bye, DialFailure, DialTarget, LinkUp, Output, SharedRoutes};
 use hubmesh_core::frames::ControlFrame;
-use hubmesh_core::ids::{DialId, HubId, LinkId, Moment, Now};
+use hubmesh_core::ids::{DialId, HubId, LinkId, Moment, NetworkKey, Now};
 use hubmesh_core::wire::Encoder;
 use hubmesh_core::{BootstrapStatus, Core, Counters};
 use tokio::sync::{mpsc, oneshot};
@@ -73,6 +73,8 @@ pub struct Driver {
     sightings: Sightings,
     reported: Reported,
     conditions: Conditions,
+    /// Who looks at which networks.
+    looks: BTreeMap<NetworkKey, Vec<oneshot::Sender<()>>>,
     counted: Counters,
     /// The last published routes, and the number of link events then.
     published: (SharedRoutes, u64),
@@ -103,6 +105,7 @@ impl Driver {
             sightings: Sightings::default(),
             reported: Reported::default(),
             conditions,
+            looks: BTreeMap::new(),
             counted: Counters::default(),
             published: (SharedRoutes::default(), u64::MAX),
             link_events: 0,
@@ -244,6 +247,11 @@ impl Driver {
                 // Who asked may have given up.
                 let _ = asker.send(graph(&self.core));
             }
+            Input::Look { network, asker } => {
+                let askers = self.looks.entry(network.clone()).or_default();
+                askers.push(asker);
+                self.core.look(now, &network);
+            }
             Input::Contested { wanted, asker } => {
                 let all = self.core.contested_ids();
                 let _ = asker.send(AwaitedIds::of(&wanted, now.at, all));
@@ -370,6 +378,12 @@ impl Driver {
                 tracing::warn!(alarm = label, "{text}");
                 let label = label.into();
                 registry.watch().events.note(What::Alarm { label, text });
+            }
+            Output::Seen { network } => {
+                for asker in self.looks.remove(&network).into_iter().flatten() {
+                    // The asker may have given up.
+                    let _ = asker.send(());
+                }
             }
             Output::Bans => self.show_bans(),
             Output::LeftMesh if self.shared.random_id => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hubmesh_core::api::{Ban, BanId, BansFull, DialFailure, Join, LinkUp};
-use hubmesh_core::ids::{ClaimNo, DialId, HubId, LeaveReason, LinkId};
+use hubmesh_core::ids::{ClaimNo, DialId, HubId, LeaveReason, LinkId, NetworkKey};
 use hubmesh_core::reach::Reach;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -66,6 +66,11 @@ pub enum Input {
     AskHubs(Answers),
     /// An operator looks at the links of the mesh.
     Graph(oneshot::Sender<Vec<LinkView>>),
+    /// Somebody looks at a network: the sender is told once its members are known here.
+    Look {
+        network: NetworkKey,
+        asker: oneshot::Sender<()>,
+    },
     /// An operator looks at the ids that joins contest.
     Contested {
         wanted: AwaitedQuery,

@@ -25,6 +25,7 @@ mod relays;
 mod reported;
 mod router;
 mod shared;
+mod sketches;
 mod steps;
 mod tagged;
 mod troubles;
@@ -37,5 +38,6 @@ pub use operating::Removal;
 
 pub use link::socket_config;
 pub use progress::{Observed, Progress};
-pub use questions::Tally;
+pub use questions::{RoomCounts, Tally};
+pub use sketches::{NetworkSketch, RoomSketch, Sketches};
 pub use view::{BootstrapView, HubView, LinkView, MeshView};

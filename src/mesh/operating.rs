@@ -1,11 +1,13 @@
-//! The questions of this hub's operators to the mesh: this hub answers for itself, and asks the other hubs.
+//! The questions of this hub's operators to the mesh, and those of clients about networks that this hub does not know: this
+//! hub answers for itself, and asks the other hubs.
 //!
 //! `questions` has the messages between hubs, and `answering` answers them. Hubs that do not answer in time are left
 //! out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use futures::future::join_all;
 use hubmesh_core::api::{Ban, BanId, BansFull};
 use hubmesh_core::ids::{HubId, NetworkKey, PeerId};
 use tokio::sync::oneshot;
@@ -14,7 +16,8 @@ use super::awaited::{AwaitedIds, AwaitedQuery, Awaiting};
 use super::conditions::gather;
 use super::handle::Mesh;
 use super::input::Input;
-use super::questions::{Answer, MAX_PEERS, Question, Tally};
+use super::questions::{Answer, MAX_PEERS, Question, RoomCounts, Tally};
+use super::sketches::{self, MAX_NETWORKS, Sketches};
 use super::view::LinkView;
 use crate::watch::{Party, Past};
 
@@ -106,6 +109,80 @@ impl Mesh {
         };
         let answers = self.ask(vec![(hub, question)], within).await;
         answers.get(&hub) == Some(&Answer::IsVisitor(true))
+    }
+
+    /// The hubs that have members in a network which are not known here; none in a mesh that is not narrow.
+    pub fn unseen_hubs(&self, network: &NetworkKey) -> Vec<HubId> {
+        self.shared.router.directory().read().unseen_hubs(network)
+    }
+
+    /// Has the members of a network known here for a few seconds; returns once they are, or when the other hubs did not
+    /// answer in time. A client may look at a network without being in it.
+    pub async fn look(&self, network: &NetworkKey) {
+        let (asker, seen) = oneshot::channel();
+        let network = network.clone();
+        self.send(Input::Look { network, asker }).await;
+        // Without an answer the hub is gone.
+        let _ = seen.await;
+    }
+
+    /// Networks that are not known here, in short, from hubs that answer within this time. One hub is asked for each, and
+    /// none of those to avoid.
+    pub async fn sketches(
+        &self,
+        networks: &[NetworkKey],
+        ids: usize,
+        avoided: &BTreeSet<HubId>,
+        within: Duration,
+    ) -> Sketches {
+        let directory = self.shared.router.directory();
+        let plan = sketches::plan(&directory.read(), networks, avoided);
+        let parts = plan.asked.into_iter().flat_map(|(hub, networks)| {
+            let parts: Vec<_> = networks.chunks(MAX_NETWORKS).map(<[_]>::to_vec).collect();
+            parts.into_iter().map(move |part| (hub, part))
+        });
+        let parts: Vec<(HubId, Vec<NetworkKey>)> = parts.collect();
+        let question = |part: &[NetworkKey]| Question::Sketches {
+            networks: part.iter().map(|one| one.as_str().to_owned()).collect(),
+            ids: ids as u64,
+        };
+        // Each part has a channel of its own, since an answer does not say which part it is of.
+        let asked = parts.iter().map(|(hub, part)| async move {
+            let answers = self.ask(vec![(*hub, question(part))], within).await;
+            (*hub, part, answers.into_values().next())
+        });
+        let mut all = Sketches {
+            questions: parts.len(),
+            silent: plan.missed,
+            ..Sketches::default()
+        };
+        for (hub, part, answer) in join_all(asked).await {
+            match answer {
+                Some(Answer::Sketches(told)) => all.told.extend(part.iter().cloned().zip(told)),
+                _ => drop(all.silent.insert(hub)),
+            }
+        }
+        all
+    }
+
+    /// How many rooms and members of rooms each hub has that answers within this time.
+    pub async fn room_counts(&self, within: Duration) -> BTreeMap<HubId, RoomCounts> {
+        let read = |answer| match answer {
+            Answer::Rooms(counts) => Some(counts),
+            _ => None,
+        };
+        self.ask_all(Question::Rooms, within, read).await
+    }
+
+    /// Whether this hub does not know all networks of all hubs.
+    pub fn is_narrow(&self) -> bool {
+        self.shared
+            .router
+            .directory()
+            .read()
+            .lines()
+            .sets()
+            .is_some()
     }
 
     /// The last hour of each hub that answers within this time.

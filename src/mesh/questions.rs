@@ -1,5 +1,6 @@
 //! Messages between hubs for their operators, except those about their state: to remove a peer, to ask for the parties
-//! of peers, for the last hour, for events as they happen, and whether a member of a room has a connection.
+//! of peers, for the last hour, for events as they happen, whether a member of a room has a connection, and what other hubs
+//! do not know in a narrow mesh: networks in short, and how many rooms there are.
 //!
 //! These are messages between control planes, with a first byte of their own (`tagged`). A hub that does not know them
 //! ignores them, so the hub that asks needs a time limit. This file has the messages and the open questions;
@@ -18,6 +19,7 @@ use tokio::sync::mpsc;
 
 use super::awaited::{AwaitedIds, AwaitedQuery};
 use super::conditions::MAX_HUBS;
+use super::sketches::{MAX_NETWORKS, NetworkSketch};
 use super::tagged;
 use crate::watch::{Event, MAX_SUBJECT, Party, Past};
 
@@ -56,6 +58,15 @@ pub(super) enum Question {
         /// The member.
         peer: String,
     },
+    /// These networks in short.
+    Sketches {
+        /// The networks, [`MAX_NETWORKS`] at most.
+        networks: Vec<String>,
+        /// The most ids of each.
+        ids: u64,
+    },
+    /// How many rooms and members of rooms it has.
+    Rooms,
 }
 
 /// The answer of a hub.
@@ -73,6 +84,19 @@ pub(super) enum Answer {
     Awaited(AwaitedIds),
     /// True if the member has no connection; false also if the hub does not hold the member.
     IsVisitor(bool),
+    /// Each network in short, in the order in which they were asked for.
+    Sketches(Vec<NetworkSketch>),
+    /// Its rooms.
+    Rooms(RoomCounts),
+}
+
+/// The rooms of one hub.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct RoomCounts {
+    /// Rooms of which it holds the record.
+    pub rooms: u64,
+    /// Members of rooms that are connected to it, or came to it over HTTP.
+    pub members: u64,
 }
 
 /// The signals and joins that wait at a hub.
@@ -90,7 +114,10 @@ impl Answer {
     /// Whether a hub of ours says so.
     fn is_bounded(&self) -> bool {
         match self {
-            Answer::Removed(_) | Answer::Tally(_) | Answer::IsVisitor(_) => true,
+            Answer::Removed(_) | Answer::Tally(_) | Answer::IsVisitor(_) | Answer::Rooms(_) => true,
+            Answer::Sketches(all) => {
+                all.len() <= MAX_NETWORKS && all.iter().all(NetworkSketch::is_bounded)
+            }
             Answer::Past(past) => past.is_bounded(),
             Answer::Awaited(ids) => ids.is_bounded(),
             Answer::Peers(peers) => {

@@ -14,6 +14,7 @@ mod access;
 mod coordinator;
 mod described;
 mod memory;
+mod narrow;
 mod render;
 mod rooms;
 

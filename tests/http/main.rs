@@ -16,4 +16,5 @@ mod ready;
 mod served;
 mod status;
 mod steering;
+mod unseen;
 mod websocket;

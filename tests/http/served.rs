@@ -1,5 +1,6 @@
 //! A served app over a backend that echoes, and the client's side of HTTP and WebSockets.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,7 +12,10 @@ use http::StatusCode;
 use hubmesh::config::{Config, IceUrl};
 use hubmesh::http::{App, Backend, Permits, UpgradeRequest, bind};
 use hubmesh::limits::{NoSlot, Pressure};
-use hubmesh::mesh::{BootstrapView, Condition, HubReport, HubView, MeshView, Observed};
+use hubmesh::mesh::{
+    BootstrapView, Condition, HubReport, HubView, MeshView, NetworkSketch, Observed, RoomCounts,
+    RoomSketch, Sketches,
+};
 use hubmesh::metrics::{Metrics, Refusal};
 use hubmesh::peers::reason::CloseReason;
 use hubmesh::session::{NoVisit, Stay, Visitor};
@@ -32,6 +36,8 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 pub const PEER: &str = "0123456789abcdef0123456789abcdef01234567";
 pub const TIMEOUT: Duration = Duration::from_secs(10);
+/// The rooms that another hub has, if networks of rooms are known to that alone.
+pub const ROOMS: usize = 20;
 
 /// Echoes to peers and hubs, behind a greeting that says who they are to it.
 pub struct Echo {
@@ -45,6 +51,12 @@ pub struct Echo {
     /// How many ids that somebody waits for each hub was asked for.
     pub listed: Mutex<Vec<usize>>,
     pressure: Pressure,
+    /// Networks of this dialect are known to another hub alone.
+    pub unseen: Option<Dialect>,
+    /// Looks at networks, each of which ends once there is a permit for it.
+    pub looks: Semaphore,
+    /// How many networks each question was about.
+    pub sketched: Mutex<Vec<usize>>,
 }
 
 impl Echo {
@@ -150,7 +162,48 @@ impl Backend for Echo {
     }
 
     fn rooms(&self) -> Vec<NetworkKey> {
-        Vec::new()
+        let room = |number| NetworkKey::new(Dialect::Rooms, &format!("{number:02}"));
+        let rooms = (0..ROOMS).map(room).filter(|_| self.unseen.is_some());
+        rooms.map(|room| room.expect("a name")).collect()
+    }
+
+    fn is_narrow(&self) -> bool {
+        false
+    }
+
+    fn unseen_hubs(&self, network: &NetworkKey) -> Vec<HubId> {
+        let is_unseen = self.unseen.is_some() && network.dialect() == self.unseen;
+        is_unseen.then_some(HubId([2; 20])).into_iter().collect()
+    }
+
+    async fn look(&self, _: &NetworkKey) {
+        self.looks.acquire().await.expect("it is open").forget();
+    }
+
+    async fn sketches(
+        &self,
+        networks: &[NetworkKey],
+        _: usize,
+        _: &BTreeSet<HubId>,
+        _: Duration,
+    ) -> Sketches {
+        let mut sketched = self.sketched.lock().expect("nobody panicked");
+        sketched.push(networks.len());
+        let room = Some(RoomSketch::default());
+        let sketch = NetworkSketch {
+            room,
+            ..NetworkSketch::default()
+        };
+        let told = networks.iter().map(|one| (one.clone(), sketch.clone()));
+        Sketches {
+            told: told.collect(),
+            questions: networks.len(),
+            ..Sketches::default()
+        }
+    }
+
+    async fn room_counts(&self, _: Duration) -> BTreeMap<HubId, RoomCounts> {
+        BTreeMap::new()
     }
 
     fn room(&self, _: &NetworkKey) -> Option<Room> {
@@ -230,6 +283,11 @@ pub struct Served {
 
 impl Served {
     pub async fn new(vars: &[(&str, &str)]) -> Self {
+        Self::with(vars, None).await
+    }
+
+    /// The same where networks of this dialect are known to another hub alone.
+    pub async fn with(vars: &[(&str, &str)], unseen: Option<Dialect>) -> Self {
         let base = [("HOST", "127.0.0.1"), ("PORT", "0")];
         let vars = base.iter().chain(vars).copied();
         let config = Config::from_vars(vars).expect("a good configuration");
@@ -243,6 +301,9 @@ impl Served {
             removed: Mutex::default(),
             listed: Mutex::default(),
             pressure: Pressure::new(config.memory),
+            unseen,
+            looks: Semaphore::new(0),
+            sketched: Mutex::default(),
         };
         let listeners = bind(&config.host, config.port).await.expect("a free port");
         let addr = listeners[0].local_addr().expect("a bound socket");

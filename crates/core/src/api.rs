@@ -279,6 +279,12 @@ pub enum Output {
         /// The text for the log.
         text: String,
     },
+    /// The members of a network are known here, as far as other hubs answered in time: see
+    /// [`Core::look`](super::Core::look).
+    Seen {
+        /// The network.
+        network: NetworkKey,
+    },
     /// The set of bans that count has changed: see [`Core::bans`](super::Core::bans).
     Bans,
     /// Another live machine uses this hub's id: the core has left the mesh and closed its links. If the id was drawn at

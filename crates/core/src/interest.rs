@@ -2,14 +2,14 @@
 //!
 //! In a small mesh every hub has every claim. Above a size (`MESH_FULL_DIRECTORY_PEERS`, or a hundred hubs) a hub
 //! subscribes to the names of the others' networks, and to the members only of networks of *interest*: those in which
-//! it has a peer, a peer asks to be, a peer was a moment ago, or a signal waits for its target. `narrowing` adds the
-//! sets to which its neighbours subscribe.
+//! it has a peer, a peer asks to be, a peer was a moment ago, or a signal waits for its target, and those that somebody
+//! looks at. `narrowing` adds the sets to which its neighbours subscribe.
 //!
-//! Owns the networks of interest, the joins that wait until the members of their network are known, and the decisions
+//! Owns the networks of interest, the joins and looks that wait until the members of their network are known, and the decisions
 //! about the size of the mesh. Knows nothing of links and of claims; `narrowing` carries out what follows.
 //!
 //! Invariants: a network is of interest while it has a reason, and for [`InterestConfig::linger`] after the last; each
-//! join that waits goes on once, or is withdrawn.
+//! join that waits goes on once, or is withdrawn; a look ends with the joins of its network.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -91,6 +91,8 @@ pub(super) struct Interest {
     networks: BTreeMap<NetworkKey, HeldJoins>,
     due: BTreeSet<(Moment, NetworkKey)>,
     asking: BTreeMap<ClaimNo, NetworkKey>,
+    /// The networks that somebody looks at, and whose members are not known yet.
+    looks: BTreeSet<NetworkKey>,
     tardy: BTreeMap<HubId, Moment>,
     asks: bool,
     small_since: Option<Moment>,
@@ -107,6 +109,7 @@ impl Interest {
             networks: BTreeMap::new(),
             due: BTreeSet::new(),
             asking: BTreeMap::new(),
+            looks: BTreeSet::new(),
             tardy: BTreeMap::new(),
             asks: false,
             small_since: None,
@@ -186,16 +189,49 @@ impl Interest {
         (None, fresh)
     }
 
-    /// The networks that joins wait in.
+    /// Somebody looks at a network. Returns whether the members are known already; also true if the network was not of
+    /// interest before.
+    pub(super) fn on_look(
+        &mut self,
+        now: Moment,
+        network: &NetworkKey,
+        has_members: bool,
+    ) -> (bool, bool) {
+        let fresh = !self.includes(network);
+        let held = self.networks.entry(network.clone()).or_default();
+        let (known, limit) = (held.known, now + self.config.wait);
+        // The interest outlasts the wait.
+        let ends = held.ends.max(Some(limit + self.config.linger));
+        if !known && self.looks.insert(network.clone()) && held.limit.is_none() {
+            held.limit = Some(limit);
+            self.due.insert((limit, network.clone()));
+        }
+        if !has_members && let Some(ends) = ends {
+            self.ends_at(network, ends);
+        }
+        (known, fresh)
+    }
+
+    /// The networks that joins or looks wait for.
     pub(super) fn waited_for(&self) -> Vec<NetworkKey> {
-        let waited: BTreeSet<&NetworkKey> = self.asking.values().collect();
+        let waited: BTreeSet<&NetworkKey> = self.asking.values().chain(&self.looks).collect();
         waited.into_iter().cloned().collect()
     }
 
-    /// Whether joins wait in this network.
+    /// Whether joins or looks wait for this network.
     pub(super) fn is_waited_for(&self, network: &NetworkKey) -> bool {
         let held = self.networks.get(network);
-        held.is_some_and(|held| !held.joins.is_empty())
+        held.is_some_and(|held| !held.joins.is_empty()) || self.looks.contains(network)
+    }
+
+    /// Whether nothing waits for any network.
+    pub(super) fn is_idle(&self) -> bool {
+        self.asking.is_empty() && self.looks.is_empty()
+    }
+
+    /// Ends the look at a network. False if nobody looks.
+    pub(super) fn end_look(&mut self, network: &NetworkKey) -> bool {
+        self.looks.remove(network)
     }
 
     /// The members of a network are known, or the wait is over: returns the joins.
@@ -243,12 +279,14 @@ impl Interest {
         self.ends_at(network, now + LOOK_AGAIN);
     }
 
-    /// Nothing is of interest: every hub has all claims.
-    pub(super) fn clear(&mut self) -> Vec<Join> {
+    /// Nothing is of interest: every hub has all claims. Returns the joins that waited, and the networks that somebody
+    /// looked at.
+    pub(super) fn clear(&mut self) -> (Vec<Join>, BTreeSet<NetworkKey>) {
         self.due.clear();
         self.asking.clear();
         let held = std::mem::take(&mut self.networks);
-        held.into_values().flat_map(|held| held.joins).collect()
+        let joins = held.into_values().flat_map(|held| held.joins).collect();
+        (joins, std::mem::take(&mut self.looks))
     }
 
     /// The steps that are due by `now`.

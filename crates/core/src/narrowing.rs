@@ -74,6 +74,35 @@ impl Core {
         join
     }
 
+    /// Somebody looks at a network without a member here: its members become known here, and stay so for a few seconds.
+    /// [`Output::Seen`] follows, at the latest when the wait for the other hubs is over. If no hub has a member in the
+    /// network, no hub is asked.
+    pub fn look(&mut self, now: Now, network: &NetworkKey) {
+        if self.has_to_ask_for(now, network) {
+            let has_members = self.directory.read().own_count(network) > 0;
+            let (known, fresh) = self.routing.interest.on_look(now.at, network, has_members);
+            if fresh {
+                self.routing.review_network(network);
+            }
+            if !known {
+                self.go_on_if_known(now, network);
+                return self.settle(now);
+            }
+        }
+        self.see(network.clone());
+    }
+
+    /// Whether another hub may have members in a network.
+    fn has_to_ask_for(&self, now: Now, network: &NetworkKey) -> bool {
+        let is_listed = || !self.directory.read().lines().hubs_in(network).is_empty();
+        self.routing.interest.is_active()
+            && (is_listed() || !self.routing.unlined(now.at).is_empty())
+    }
+
+    fn see(&mut self, network: NetworkKey) {
+        self.outputs.push_back(Output::Seen { network });
+    }
+
     fn go_on_if_known(&mut self, now: Now, network: &NetworkKey) {
         if self.routing.interest.is_waited_for(network)
             && self.routing.unlined(now.at).is_empty()
@@ -85,7 +114,7 @@ impl Core {
 
     pub(super) fn go_on_where_known(&mut self, now: Now) {
         // Until the lines of all hubs have arrived, nothing is known of any network: there is no need to check each.
-        if self.routing.interest.waiting() == 0 || !self.routing.unlined(now.at).is_empty() {
+        if self.routing.interest.is_idle() || !self.routing.unlined(now.at).is_empty() {
             return;
         }
         for network in self.routing.interest.waited_for() {
@@ -95,8 +124,11 @@ impl Core {
         }
     }
 
-    /// Decides the joins that waited in a network.
+    /// Decides the joins that waited in a network, and ends the look at it.
     fn go_on(&mut self, now: Now, network: &NetworkKey) {
+        if self.routing.interest.end_look(network) {
+            self.see(network.clone());
+        }
         for join in self.routing.interest.go_on(network) {
             self.decide(now, join);
         }
@@ -197,9 +229,11 @@ impl Core {
             return;
         }
         self.directory.write().close_lines();
-        for join in self.routing.interest.clear() {
+        let (joins, looks) = self.routing.interest.clear();
+        for join in joins {
             self.decide(now, join);
         }
+        looks.into_iter().for_each(|network| self.see(network));
     }
 }
 

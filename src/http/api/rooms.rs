@@ -1,7 +1,7 @@
 //! The rooms of the mesh over HTTP: lists of rooms and members, and how a user without a connection creates, enters and
 //! leaves a room.
 //!
-//! The answers are true of all hubs. A user that enters over HTTP is a member like any other, but no message reaches
+//! The answers are true of all hubs: where this hub does not know a room, others are asked (`unseen`). A user that enters over HTTP is a member like any other, but no message reaches
 //! it; it stays for as long as a silent client would (`session::visits`).
 
 use std::net::IpAddr;
@@ -21,13 +21,14 @@ use warp::reply::Response;
 use super::super::admin_api::ANSWERS_WITHIN;
 use super::super::endpoint::Call;
 use super::super::paging::Paging;
-use super::super::refusals::{Badly, Elsewhere, Refused, Unfit, Unseen};
+use super::super::refusals::{Badly, Elsewhere, Refused, Unfit, Unknown, Unseen};
 use super::super::reply::Answered;
+use super::super::unseen::no_answer;
 use super::super::{App, Backend, admit, reply};
 use super::access::Changer;
 use super::shapes::{
     Created, JoinBody, JoinedRoom, LeaveBody, LeftRoom, NewRoomBody, NoRoom, RoomBody, RoomDetails,
-    RoomList, RoomPeers, RoomStats,
+    RoomList, RoomPeers, RoomStats, RoomSummary,
 };
 use crate::auth::scope::Right;
 use crate::clock::unix_ms;
@@ -74,33 +75,60 @@ fn no_room(room: &str) -> Answered {
     ))
 }
 
-/// The room of this name, with or without members.
-fn find<B: Backend>(app: &App<B>, name: &str) -> Result<RoomBody, Answered> {
+/// The room of this name, with or without members, where these hubs did not answer.
+fn find<B: Backend>(
+    app: &App<B>,
+    name: &str,
+    not_answered: &[String],
+) -> Result<RoomBody, Answered> {
     let network = NetworkKey::new(Dialect::Rooms, name).map_err(|_| no_room(name))?;
-    let room = app.backend.room(&network).ok_or_else(|| no_room(name))?;
-    Ok(RoomBody::new(name, &room, unix_ms()))
+    match app.backend.room(&network) {
+        Some(room) => Ok(RoomBody::new(name, &room, unix_ms())),
+        None if not_answered.is_empty() => Err(no_room(name)),
+        None => Err(no_answer(not_answered.to_vec())),
+    }
+}
+
+/// Has a room known here. Gives the hubs that have members in it and did not answer.
+async fn look_at<B: Backend>(
+    app: &Arc<App<B>>,
+    call: &Call,
+    name: &str,
+) -> Result<Vec<String>, Answered> {
+    let network = NetworkKey::new(Dialect::Rooms, name).map_err(|_| no_room(name))?;
+    app.look_at(call, &network).await
 }
 
 /// The rooms of the mesh, with members or without.
 #[utoipa::path(
     get, path = "/api/rooms", tag = "rooms", params(Paging), security((), ("token" = []), ("operator" = [])),
-    responses((status = 200, description = "A page of them, by their ids.", body = RoomList), Badly, Unseen, Elsewhere)
+    responses((status = 200, description = "A page of them, by their ids.", body = RoomList), Badly, Unseen, Unknown, Elsewhere)
 )]
 pub(super) fn list<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
         let only = app.may_list(&call, Dialect::Rooms)?;
         let paging = Paging::of(&call)?;
+        let page = {
+            let _turn = app.turn(call.door).acquire().await;
+            let all = app.backend.rooms().into_iter();
+            let all = all.filter(|room| only.opens(room.name()));
+            let all = all.map(|room| (room.name().to_owned(), room)).collect();
+            paging.page_by_name(all)
+        };
+        // Others need not wait for hubs that do not answer.
+        let elsewhere = app.elsewhere(&call, &page.entries, 0).await?;
         let _turn = app.turn(call.door).acquire().await;
-        let all = app.backend.rooms().into_iter();
-        let all = all.filter(|room| only.opens(room.name()));
-        let all = all.map(|room| (room.name().to_owned(), room)).collect();
-        let page = paging.page_by_name(all);
         let now = unix_ms();
         let mut rooms = Vec::with_capacity(page.entries.len());
         for (at, network) in page.entries.iter().enumerate() {
             // A room may have ended since it was listed.
-            if let Some(room) = app.backend.room(network) {
-                rooms.push(RoomBody::new(network.name(), &room, now).into_summary());
+            match elsewhere.sketches.get(network) {
+                Some(sketch) => rooms.extend(RoomSummary::of(network.name(), sketch, now)),
+                None => rooms.extend(
+                    app.backend
+                        .room(network)
+                        .map(|room| RoomBody::new(network.name(), &room, now).into_summary()),
+                ),
             }
             // A room may hold a long text, and peers wait while it is written.
             if at % AT_ONCE == AT_ONCE - 1 {
@@ -111,6 +139,7 @@ pub(super) fn list<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
             rooms,
             count: page.total,
             next: page.next,
+            not_answered: elsewhere.not_answered,
             timestamp: now,
         })
     })
@@ -123,19 +152,21 @@ pub(super) fn list<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
     responses(
         (status = 200, description = "The room as it is now.", body = RoomDetails),
         (status = 404, description = "There is no such room.", body = NoRoom),
-        Unseen
+        Unseen, Unknown
     )
 )]
 pub(super) fn details<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
         let name = call.decoded_name();
         app.may_see(&call, Dialect::Rooms, &name)?;
+        let not_answered = look_at(&app, &call, &name).await?;
         let _turn = app.turn(call.door).acquire().await;
-        let metadata = find(&app, &name)?;
+        let metadata = find(&app, &name, &not_answered)?;
         let now = unix_ms();
         ok(&RoomDetails {
-            stats: metadata.stats(now),
+            stats: metadata.stats(now, Vec::new()),
             metadata,
+            not_answered,
             timestamp: now,
         })
     })
@@ -148,15 +179,17 @@ pub(super) fn details<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'st
     responses(
         (status = 200, description = "Its counts.", body = RoomStats),
         (status = 404, description = "There is no such room.", body = NoRoom),
-        Unseen
+        Unseen, Unknown
     )
 )]
 pub(super) fn stats<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
         let name = call.decoded_name();
         app.may_see(&call, Dialect::Rooms, &name)?;
+        let not_answered = look_at(&app, &call, &name).await?;
         let _turn = app.turn(call.door).acquire().await;
-        ok(&find(&app, &name)?.stats(unix_ms()))
+        let room = find(&app, &name, &not_answered)?;
+        ok(&room.stats(unix_ms(), not_answered))
     })
 }
 
@@ -167,7 +200,7 @@ pub(super) fn stats<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stat
     responses(
         (status = 200, description = "A page of its members, by their ids.", body = RoomPeers),
         (status = 404, description = "There is no such room.", body = NoRoom),
-        Badly, Unseen
+        Badly, Unseen, Unknown
     )
 )]
 pub(super) fn peers<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
@@ -175,8 +208,9 @@ pub(super) fn peers<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stat
         let name = call.decoded_name();
         app.may_see(&call, Dialect::Rooms, &name)?;
         let paging = Paging::of(&call)?;
+        let not_answered = look_at(&app, &call, &name).await?;
         let _turn = app.turn(call.door).acquire().await;
-        let all = find(&app, &name)?.peers.into_iter();
+        let all = find(&app, &name, &not_answered)?.peers.into_iter();
         let all = all.map(|peer| (peer.user_id.clone(), peer)).collect();
         let page = paging.page_by_name(all);
         ok(&RoomPeers {
@@ -184,6 +218,7 @@ pub(super) fn peers<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stat
             peer_count: page.total,
             peers: page.entries,
             next: page.next,
+            not_answered,
             timestamp: unix_ms(),
         })
     })
@@ -319,6 +354,7 @@ pub(super) fn create<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'sta
         let Ok(network) = NetworkKey::new(Dialect::Rooms, &body.room_id) else {
             return refused(StatusCode::BAD_REQUEST, "a roomId has 1 to 128 bytes");
         };
+        app.look_at(&call, &network).await?;
         if app.backend.room(&network).is_some() {
             // Otherwise its host would give way to a visit that creates no room.
             return Err(Box::new(
@@ -356,7 +392,7 @@ pub(super) fn create<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'sta
         if host.is_none() {
             app.backend.end_visit(&network, &peer).await;
         }
-        let mut data = find(&app, &body.room_id)?;
+        let mut data = find(&app, &body.room_id, &[])?;
         if !changer.sees_members() {
             data.cut_to(body.host_id.as_deref());
         }
@@ -398,6 +434,8 @@ pub(super) fn join<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
             .or_else(|why| refused(StatusCode::PAYLOAD_TOO_LARGE, &why.text))?;
         let expires_ms = changer.grant.expires_ms;
         if !app.backend.renew_visit(&network, &peer, expires_ms) {
+            // The user may be a member at a hub that this one does not know of.
+            app.look_at(&call, &network).await?;
             if app.backend.hub_of(&network, &peer).is_some() {
                 app.ends_no_connection(&network, &peer).await?;
             }
@@ -420,7 +458,7 @@ pub(super) fn join<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
                 Err(why) => return Err(why.into()),
             }
         }
-        let mut room = find(&app, &name)?;
+        let mut room = find(&app, &name, &[])?;
         if !changer.sees_members() {
             room.cut_to(Some(&body.user_id));
         }
@@ -457,7 +495,8 @@ pub(super) fn leave<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stat
         app.in_pace(&call, changer.address)?;
         let network = NetworkKey::new(Dialect::Rooms, &name).map_err(|_| no_room(&name))?;
         if !app.backend.end_visit(&network, &peer).await {
-            find(&app, &name)?;
+            let not_answered = app.look_at(&call, &network).await?;
+            find(&app, &name, &not_answered)?;
             if app.backend.hub_of(&network, &peer).is_some() {
                 app.leave_elsewhere(&network, &peer, &changer).await?;
             }

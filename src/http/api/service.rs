@@ -1,11 +1,11 @@
 //! The hub itself over HTTP, in the words of OctateCode's server: its state, its counters, and its care.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use http::StatusCode;
-use hubmesh_core::ids::Dialect;
+use hubmesh_core::ids::{Dialect, HubId};
 use warp::reply::Response;
 
 use super::super::endpoint::Call;
@@ -18,6 +18,7 @@ use super::shapes::{
 };
 use crate::clock::unix_ms;
 use crate::memory;
+use crate::mesh::RoomCounts;
 use crate::metrics;
 
 /// A MiB.
@@ -60,6 +61,23 @@ pub(super) fn health<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'sta
     })
 }
 
+/// How many rooms there are and how many members they have, as far as this hub knows.
+fn rooms_known<B: Backend>(app: &App<B>) -> (usize, usize) {
+    let networks = app.backend.networks().into_iter();
+    let of_rooms = networks.filter(|(network, _)| network.dialect() == Some(Dialect::Rooms));
+    let members = of_rooms.map(|(_, count)| count).sum();
+    (app.backend.rooms().len(), members)
+}
+
+/// The same as the hubs count them that answered.
+fn sums(counts: &BTreeMap<HubId, RoomCounts>) -> (usize, usize) {
+    let sum = |count: fn(&RoomCounts) -> u64| {
+        let sum = counts.values().map(count).fold(0, u64::saturating_add);
+        usize::try_from(sum).unwrap_or(usize::MAX)
+    };
+    (sum(|one| one.rooms), sum(|one| one.members))
+}
+
 /// The counters of the mesh and of the hub that answers. Other hubs have two seconds to report.
 #[utoipa::path(
     get, path = "/api/stats", tag = "service", security((), ("operator" = [])),
@@ -71,8 +89,15 @@ pub(super) fn stats<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stat
         // Taken before they are asked, so that a hub that is lost meanwhile is named.
         let view = app.backend.view();
         let reports = admin_api::conditions(&app).await;
+        let counts = match app.backend.is_narrow() {
+            true => Some(app.room_counts().await),
+            false => None,
+        };
         let answered: BTreeSet<_> = reports.iter().map(|report| report.hub).collect();
-        let silent = view.hubs.iter().filter(|hub| !answered.contains(&hub.id));
+        let silent = view.hubs.iter().filter(|hub| {
+            let has_counted = |counts: &Arc<BTreeMap<_, _>>| counts.contains_key(&hub.id);
+            !answered.contains(&hub.id) || !counts.as_ref().is_none_or(has_counted)
+        });
         let not_answered = silent.map(|hub| hub.id.to_string()).collect();
         let hubs = reports.iter().map(|report| HubStats {
             id: report.hub.to_string(),
@@ -84,13 +109,13 @@ pub(super) fn stats<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stat
         let thresholds = app.backend.pressure().thresholds();
         let mib = |bytes: Option<u64>| bytes.map(|bytes| bytes / MIB);
         let _turn = app.turn(call.door).acquire().await;
-        let members = app.backend.networks().into_iter();
-        let members = members.filter(|(network, _)| network.dialect() == Some(Dialect::Rooms));
+        let (active_rooms, total_connections) =
+            counts.map_or_else(|| rooms_known(&app), |counts| sums(&counts));
         let stats = ApiStats {
             server: ServerStats {
                 uptime: app.uptime_ms(),
-                active_rooms: app.backend.rooms().len(),
-                total_connections: members.map(|(_, count)| count).sum(),
+                active_rooms,
+                total_connections,
                 connected_clients: reports.iter().map(|one| one.condition.connections).sum(),
             },
             memory: app.memory(),

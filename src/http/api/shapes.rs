@@ -9,6 +9,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use utoipa::ToSchema;
 
 use crate::dialect::rooms::user_name;
+use crate::mesh::NetworkSketch;
 
 /// Whether a room has members.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ToSchema)]
@@ -149,7 +150,7 @@ impl RoomBody {
     }
 
     /// The counters of it.
-    pub(super) fn stats(&self, now_ms: u64) -> RoomStats {
+    pub(super) fn stats(&self, now_ms: u64, not_answered: Vec<String>) -> RoomStats {
         RoomStats {
             room_id: self.room_id.clone(),
             peer_count: self.peer_count,
@@ -162,6 +163,7 @@ impl RoomBody {
             },
             created_at: self.created_at,
             last_activity: self.last_activity,
+            not_answered,
             timestamp: now_ms,
         }
     }
@@ -185,6 +187,33 @@ pub(super) struct RoomSummary {
     last_activity: u64,
 }
 
+impl RoomSummary {
+    /// The room as another hub sketched it; `None` if it has ended there.
+    pub(super) fn of(name: &str, sketch: &NetworkSketch, now_ms: u64) -> Option<Self> {
+        let NetworkSketch { members, room, .. } = sketch;
+        let room = room.as_ref()?;
+        // Another hub may have sent anything.
+        let room_name = room.name.clone().and_then(|name| {
+            let is_text = name.starts_with('"');
+            RawValue::from_string(name).ok().filter(|_| is_text)
+        });
+        let is_active = *members > 0;
+        Some(RoomSummary {
+            room_id: name.to_owned(),
+            room_name: room_name.unwrap_or_else(|| raw(name)),
+            host_id: room.host.clone(),
+            peer_count: usize::try_from(*members).unwrap_or(usize::MAX),
+            state: if is_active {
+                RoomState::Active
+            } else {
+                RoomState::Idle
+            },
+            created_at: room.created_ms,
+            last_activity: if is_active { now_ms } else { room.left_ms },
+        })
+    }
+}
+
 /// The counters of a room.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -197,6 +226,10 @@ pub(super) struct RoomStats {
     bandwidth: Bandwidth,
     created_at: u64,
     last_activity: u64,
+    /// The ids of hubs with members in it that did not answer; left out if all did.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    not_answered: Vec<String>,
     timestamp: u64,
 }
 
@@ -217,6 +250,10 @@ pub(super) struct RoomList {
     pub(super) rooms: Vec<RoomSummary>,
     /// What `after` of the next page has to be; null at the end.
     pub(super) next: Option<String>,
+    /// The ids of hubs that did not answer: rooms that only they know are not on the page. Left out if all did.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub(super) not_answered: Vec<String>,
     pub(super) timestamp: u64,
 }
 
@@ -225,6 +262,10 @@ pub(super) struct RoomList {
 pub(super) struct RoomDetails {
     pub(super) metadata: RoomBody,
     pub(super) stats: RoomStats,
+    /// The ids of hubs with members in it that did not answer; left out if all did.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub(super) not_answered: Vec<String>,
     pub(super) timestamp: u64,
 }
 
@@ -238,6 +279,10 @@ pub(super) struct RoomPeers {
     pub(super) peers: Vec<RoomPeer>,
     /// What `after` of the next page has to be; null at the end.
     pub(super) next: Option<String>,
+    /// The ids of hubs with members in it that did not answer; left out if all did.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub(super) not_answered: Vec<String>,
     pub(super) timestamp: u64,
 }
 
@@ -375,7 +420,7 @@ pub(super) struct ApiStats {
     pub(super) operations: Operations,
     /// Each hub as it reports itself.
     pub(super) hubs: Vec<HubStats>,
-    /// The ids of hubs that did not answer in time.
+    /// The ids of hubs that did not answer in time: their rooms and clients are not counted.
     pub(super) not_answered: Vec<String>,
     pub(super) timestamp: u64,
 }

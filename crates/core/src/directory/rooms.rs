@@ -138,15 +138,18 @@ impl Directory {
         };
     }
 
-    /// The rooms of which a record is known, with members or without, by name. As long as they are many.
+    /// The rooms of which a record is known, or which another hub lists, with members or without, by name. Takes time in
+    /// proportion to their number.
     pub fn rooms(&self) -> Vec<NetworkKey> {
         let all = self.networks.iter().flatten().map(|network| &network.key);
         let is_known = |key: &NetworkKey| {
             self.unshown_rooms.contains_key(key) || !self.claims_of_id(key, &record_id()).is_empty()
         };
-        let rooms = all.filter(|key| key.is_room() && is_known(key));
-        let mut rooms: Vec<NetworkKey> = rooms.cloned().collect();
+        let here = all.filter(|key| key.is_room() && is_known(key)).cloned();
+        let listed = self.lines.all().map(|(_, key, _)| key);
+        let mut rooms: Vec<NetworkKey> = here.chain(listed.filter(NetworkKey::is_room)).collect();
         rooms.sort_unstable();
+        rooms.dedup();
         rooms
     }
 

@@ -121,7 +121,7 @@ impl World {
             Output::Alarm { label, text } => self.on_alarm(no, label, &text),
             Output::BackInMesh => self.mark(3 << 56 | no as u64),
             // Checked when the mesh is quiet.
-            Output::Bans => {}
+            Output::Bans | Output::Seen { .. } => {}
             Output::LeftMesh => self.on_left(no),
         }
     }

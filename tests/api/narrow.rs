@@ -1,0 +1,232 @@
+//! Rooms over HTTP in a narrow mesh, whose hubs know only the networks of their own clients: the hub that is asked asks
+//! the others.
+
+use http::{Method, StatusCode};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::hub_process::{HubBuilder, HubProcess, eventually};
+use crate::{authenticated, get, has_members, post};
+
+/// From the first peer on. A hub that does not answer counts as a part of the mesh for longer than a test takes.
+fn narrow(builder: HubBuilder) -> HubBuilder {
+    let builder = builder.env("MESH_FULL_DIRECTORY_PEERS", "0");
+    builder.env("MESH_HOLD_MS", "60000")
+}
+
+async fn metric(hub: &HubProcess, name: &str) -> String {
+    let headers = [("accept", "text/plain")];
+    let page = hub.http(Method::GET, "/metrics", &headers).await.body;
+    let mut lines = page.lines();
+    let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.unwrap_or_default().trim().to_owned()
+}
+
+/// A chain of three hubs. The first holds the room "notes", whose host is ada and in which bob is; the second holds the
+/// room "empty", in which nobody is. No client is at the third, which knows of the rooms that they are there.
+async fn chain() -> [HubProcess; 3] {
+    chain_of(|builder| builder).await
+}
+
+async fn chain_of(more: impl Fn(HubBuilder) -> HubBuilder) -> [HubProcess; 3] {
+    let first = more(narrow(HubProcess::builder())).start().await;
+    let second = more(narrow(first.neighbour())).start().await;
+    let third = more(narrow(second.neighbour())).start().await;
+    for hub in [&first, &second, &third] {
+        hub.reaches_hubs(2).await;
+    }
+    let notes = json!({"roomId": "notes", "roomName": "Notes", "hostId": "ada", "content": "kept"});
+    for (hub, said) in [(&first, notes), (&second, json!({"roomId": "empty"}))] {
+        let made = post(hub, "/api/rooms", &said).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+    }
+    let joined = post(&first, "/api/rooms/notes/join", &json!({"userId": "bob"})).await;
+    assert_eq!(joined.status, StatusCode::OK, "{}", joined.body);
+    for hub in [&first, &second, &third] {
+        eventually("the mesh is narrow", async || {
+            metric(hub, "hubmesh_mesh_narrow").await == "1"
+        })
+        .await;
+    }
+    // It has turned once it follows no room of the others any more: bans are of interest to every hub.
+    eventually("both rooms are listed, and not followed", async || {
+        let told = get(&third, "/api/rooms", StatusCode::OK).await;
+        told["count"] == 2 && metric(&third, "hubmesh_mesh_interests").await == "1"
+    })
+    .await;
+    [first, second, third]
+}
+
+#[tokio::test]
+async fn the_list_of_rooms_has_those_of_all_hubs_page_by_page() {
+    let [first, second, third] = chain().await;
+    let told = get(&third, "/api/rooms", StatusCode::OK).await;
+    let rooms = told["rooms"].as_array().expect("a list");
+    let shown: Vec<Value> = rooms
+        .iter()
+        .map(|room| {
+            json!([
+                room["roomId"],
+                room["roomName"],
+                room["peerCount"],
+                room["state"]
+            ])
+        })
+        .collect();
+    let expected = [
+        json!(["empty", "empty", 0, "idle"]),
+        json!(["notes", "Notes", 2, "active"]),
+    ];
+    assert_eq!(shown, expected, "{told}");
+    assert_eq!(rooms[1]["hostId"], "ada");
+    assert_eq!(told["notAnswered"], Value::Null, "{told}");
+    // What each hub says of a room of its own, it says everywhere.
+    let own = get(&first, "/api/rooms/notes", StatusCode::OK).await;
+    assert_eq!(rooms[1]["createdAt"], own["metadata"]["createdAt"]);
+    for name in ["a", "b", "c"] {
+        post(&second, "/api/rooms", &json!({"roomId": name})).await;
+    }
+    for hub in [&first, &third] {
+        eventually("all are listed", async || {
+            get(hub, "/api/rooms", StatusCode::OK).await["count"] == 5
+        })
+        .await;
+        let (mut after, mut pages) = (String::new(), Vec::new());
+        loop {
+            let told = get(hub, &format!("/api/rooms?limit=2{after}"), StatusCode::OK).await;
+            assert_eq!(told["count"], 5);
+            let rooms = told["rooms"].as_array().expect("a list").iter();
+            let ids: Vec<&str> = rooms.filter_map(|room| room["roomId"].as_str()).collect();
+            pages.push(ids.join(" "));
+            match told["next"].as_str() {
+                Some(next) => after = format!("&after={next}"),
+                None => break,
+            }
+        }
+        assert_eq!(pages, ["a b", "c empty", "notes"]);
+    }
+    // A room that ends is on no list.
+    second
+        .http(Method::POST, "/api/maintenance/cleanup", &[])
+        .await;
+    eventually("one is left", async || {
+        let told = get(&third, "/api/rooms", StatusCode::OK).await;
+        let rooms = told["rooms"].as_array().expect("a list");
+        rooms.len() == 1 && rooms[0]["roomId"] == "notes"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_room_is_known_at_the_hub_that_is_asked_and_forgotten_again() {
+    let [first, _second, third] = chain().await;
+    let told = get(&third, "/api/rooms/notes", StatusCode::OK).await;
+    assert_eq!(told["metadata"]["content"], "kept");
+    assert_eq!(told["metadata"]["peerCount"], 2);
+    let own = get(&first, "/api/rooms/notes", StatusCode::OK).await;
+    assert_eq!(
+        told["metadata"]["peers"][0]["connectedAt"],
+        own["metadata"]["peers"][0]["connectedAt"]
+    );
+    let told = get(&third, "/api/rooms/notes/stats", StatusCode::OK).await;
+    assert_eq!(told["peerCount"], 2);
+    let told = get(&third, "/api/rooms/notes/peers", StatusCode::OK).await;
+    assert_eq!(told["peers"][1]["userId"], "bob", "{told}");
+    let told = get(&third, "/api/rooms/empty", StatusCode::OK).await;
+    assert_eq!(told["metadata"]["state"], "idle");
+    get(&third, "/api/rooms/none", StatusCode::NOT_FOUND).await;
+    eventually("nobody looks at it any more", async || {
+        metric(&third, "hubmesh_mesh_interests").await == "1"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_rooms_and_members_of_all_hubs_are_counted() {
+    let [_first, _second, third] = chain().await;
+    eventually("all are counted", async || {
+        let told = get(&third, "/api/stats", StatusCode::OK).await;
+        let server = &told["server"];
+        told["notAnswered"] == json!([])
+            && server["activeRooms"] == 2
+            && server["totalConnections"] == 2
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_user_enters_leaves_and_creates_a_room_at_any_hub() {
+    let [first, _second, third] = chain().await;
+    let again = json!({"roomId": "notes", "hostId": "ada"});
+    let again = post(&third, "/api/rooms", &again).await;
+    assert_eq!(again.status, StatusCode::CONFLICT, "{}", again.body);
+    // She is still the host at her hub.
+    let own = get(&first, "/api/rooms/notes", StatusCode::OK).await;
+    assert_eq!(
+        (&own["metadata"]["hostId"], &own["metadata"]["peerCount"]),
+        (&json!("ada"), &json!(2))
+    );
+    let joined = post(&third, "/api/rooms/notes/join", &json!({"userId": "cy"})).await;
+    assert_eq!(joined.status, StatusCode::OK, "{}", joined.body);
+    assert_eq!(joined.json()["room"]["peerCount"], 3);
+    has_members(&first, "notes", 3).await;
+    let left = post(&third, "/api/rooms/notes/leave", &json!({"userId": "cy"})).await;
+    assert_eq!(left.status, StatusCode::OK, "{}", left.body);
+}
+
+#[tokio::test]
+async fn a_user_leaves_at_a_hub_that_does_not_know_the_room() {
+    let [first, _second, third] = chain().await;
+    let left = post(&third, "/api/rooms/notes/leave", &json!({"userId": "bob"})).await;
+    assert_eq!(left.status, StatusCode::OK, "{}", left.body);
+    has_members(&first, "notes", 1).await;
+}
+
+#[tokio::test]
+async fn a_connection_keeps_its_id_at_a_hub_that_does_not_know_the_room() {
+    let replace = |builder: HubBuilder| builder.env("DUPLICATE_PEER", "replace");
+    let [first, _second, third] = chain_of(replace).await;
+    let mut eve = authenticated(&first, "eve", "notes").await;
+    let enter = json!({"type": "join-room", "data": {"userName": "Connected"}});
+    assert_eq!(eve.ask(enter).await["type"], "room-joined");
+    let joined = post(&third, "/api/rooms/notes/join", &json!({"userId": "eve"})).await;
+    assert_eq!(joined.status, StatusCode::CONFLICT, "{}", joined.body);
+    assert_eq!(
+        eve.ask(json!({"type": "heartbeat"})).await["type"],
+        "heartbeat"
+    );
+}
+
+fn signal(hub: &HubProcess, signal: Signal) {
+    let pid = i32::try_from(hub.pid()).ok().and_then(Pid::from_raw);
+    kill_process(pid.expect("a valid pid"), signal).expect("the hub is there");
+}
+
+#[tokio::test]
+async fn a_hub_that_does_not_answer_is_named_and_what_others_know_is_shown() {
+    let [mut first, _second, third] = chain().await;
+    let id = get(&first, "/stats", StatusCode::OK).await["hubPeerId"].take();
+    signal(&first, Signal::STOP);
+    let room = async { get(&third, "/api/rooms/notes", StatusCode::SERVICE_UNAVAILABLE).await };
+    let list = async {
+        let mut list = Value::Null;
+        // What it said a moment ago counts for a second.
+        eventually("it is named", async || {
+            list = get(&third, "/api/rooms", StatusCode::OK).await;
+            list["notAnswered"] == json!([id])
+        })
+        .await;
+        list
+    };
+    let (list, room) = tokio::join!(list, room);
+    assert_eq!(list["count"], 2, "{list}");
+    assert_eq!(list["rooms"][0]["roomId"], "empty", "{list}");
+    assert_eq!(list["rooms"].as_array().map(Vec::len), Some(1), "{list}");
+    assert_eq!(room["notAnswered"], json!([id]), "{room}");
+    // It is not waited for again at once.
+    let began = tokio::time::Instant::now();
+    let list = get(&third, "/api/rooms?limit=3", StatusCode::OK).await;
+    assert_eq!(list["notAnswered"], json!([id]), "{list}");
+    assert!(began.elapsed() < std::time::Duration::from_secs(2));
+    first.kill9().await;
+}
