@@ -11,6 +11,7 @@ mod json_client;
 mod jwt;
 
 mod access;
+mod at_once;
 mod coordinator;
 mod described;
 mod memory;

@@ -223,6 +223,39 @@ async fn one_address_does_not_use_up_the_rooms_of_a_hub() {
 }
 
 #[tokio::test]
+async fn rooms_that_an_operator_makes_count_for_no_address() {
+    const TOKEN: &str = "an-operator-s-token";
+    let hub = HubProcess::builder().env("MAX_ROOMS", "40");
+    let hub = hub.env("ADMIN_TOKEN", TOKEN);
+    let hub = hub.env("RATE_LIMIT_BURST", "1000").start().await;
+    let bearer = format!("Bearer {TOKEN}");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+    ];
+    // More than one address could make, and each with a member.
+    for no in 0..30 {
+        let body = json!({"roomId": format!("r{no}"), "hostId": "host"});
+        let made = hub.post("/api/rooms", &headers, &body.to_string()).await;
+        assert_eq!(
+            made.status,
+            http::StatusCode::CREATED,
+            "{no}: {}",
+            made.body
+        );
+    }
+    // A client of the same address has its own share still.
+    let mut eve = authenticated(&hub, "eve", "r").await;
+    for no in 0..10 {
+        let said = json!({"type": "create-room", "roomId": format!("eve's {no}"), "data": {}});
+        assert_eq!(eve.ask(said).await["type"], "room-created", "{no}");
+    }
+    let said = json!({"type": "create-room", "roomId": "one more", "data": {}});
+    let told = eve.ask(said).await;
+    assert_eq!(told["data"]["code"], "too-many-rooms", "{told}");
+}
+
+#[tokio::test]
 async fn bad_input_is_told_and_costs_no_connection() {
     let hub = HubProcess::builder().env("MAX_ROOMS", "1");
     // Longer than the test waits for anything.
