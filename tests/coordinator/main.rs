@@ -1,7 +1,7 @@
 //! Clients of Self-Streme's coordinator on real hubs, one and two that are linked, as raw WebSockets.
 //!
-//! The flow of messages that Self-Streme publishes is a fixture; `tests/browser/coordinator` says the same by the `ws`
-//! package. No story assumes a speed: it waits for what is to happen.
+//! The flow of messages that Self-Streme publishes is a fixture; `tests/browser/coordinator` plays the same flow with
+//! the `ws` package. No test assumes a speed.
 
 #[path = "../common/hub_process.rs"]
 mod hub_process;
@@ -106,11 +106,11 @@ async fn an_id_is_one_client_s_in_the_mesh_and_a_refused_one_may_take_another() 
     let mut ada = registered(&hubs[0], "ada").await;
     joined(&mut ada, "ada", "r").await;
     agreed(&hubs).await;
-    // It lives, and answers pings.
+    // The client is alive, and answers pings.
     let ada = tokio::spawn(async move { ada.next_of("peer-joined").await });
     let mut eve = JsonClient::at(&hubs[1], "/p2p").await;
     eve.next().await;
-    // What follows the registration waits for it, and comes to nothing with it.
+    // Messages behind the registration wait for it. When it fails, they have no effect.
     eve.send(json!({"type": "register", "peerId": "ada"})).await;
     eve.send(json!({"type": "join-room", "peerId": "ada", "roomId": "secret"}))
         .await;

@@ -1,7 +1,7 @@
 //! Clients of OctateCode's rooms on real hubs, one and several that are linked, as raw WebSockets.
 //!
-//! The flow of messages that OctateCode publishes is a fixture; `tests/browser/flow.mjs` says the same by the `ws` package.
-//! No story assumes a speed, but the one about a hub's death: what it bounds is promised.
+//! The flow of messages that OctateCode publishes is a fixture; `tests/browser/flow.mjs` plays the same flow with the
+//! `ws` package. No test assumes a speed, except the one about a hub's death: the documentation promises that time.
 
 #[path = "../common/hub_process.rs"]
 mod hub_process;
@@ -21,7 +21,7 @@ use json_client::{JsonClient, play, timeless};
 
 const FLOW: &str = include_str!("../fixtures/rooms/flow.jsonl");
 
-/// A client that has said who it is.
+/// A client that is authenticated.
 async fn authenticated(hub: &HubProcess, user: &str, room: &str) -> JsonClient {
     let mut client = JsonClient::at(hub, "/rooms").await;
     let said = json!({"type": "auth", "userId": user, "roomId": room});
@@ -78,7 +78,7 @@ async fn two_hubs_that_create_one_room_at_once_settle_on_one() {
         let mut ada = authenticated(&first, "ada", &room).await;
         let mut bob = authenticated(&second, "bob", &room).await;
         tokio::join!(ada.send(create("ada's")), bob.send(create("bob's")));
-        // One of them ends outside, whatever it was told before.
+        // One of them is sent out of the room, whatever it was told before.
         let (lost, host) = tokio::select! {
             told = ada.next_of("error") => (told, "bob"),
             told = bob.next_of("error") => (told, "ada"),
@@ -123,7 +123,7 @@ async fn an_empty_room_keeps_its_state_for_its_time_and_is_gone_everywhere_then(
     for (hub, user) in [(&first, "cy"), (&second, "dee")] {
         let mut client = authenticated(hub, user, "probe").await;
         eventually("the room is gone", async || {
-            // Whoever looks does not keep it: another name is created to see that.
+            // To enter the room would keep it. To create it succeeds once it is gone.
             let said = json!({"type": "create-room", "roomId": "r", "data": {"roomName": "New"}});
             let told = client.ask(said).await;
             let is_new = told["type"] == "room-created";
@@ -161,7 +161,7 @@ async fn the_host_s_hub_is_killed_and_the_members_that_are_left_agree_on_the_nex
         let (client, _) = entered(hub, &user, "r").await;
         members.push(client);
     }
-    // The last one is at the host's hub, and goes with it.
+    // The last member is at the host's hub, and is gone with it.
     let _fifth = members.pop();
     eventually("all six are known everywhere", async || {
         let mut all = true;
@@ -199,7 +199,7 @@ async fn the_host_s_hub_is_killed_and_the_members_that_are_left_agree_on_the_nex
 async fn one_address_does_not_use_up_the_rooms_of_a_hub() {
     let hub = HubProcess::builder().env("MAX_ROOMS", "40");
     let hub = hub.env("TRUSTED_PROXIES", "127.0.0.1");
-    // What is asked here is as fast as it can be.
+    // This test asks as fast as it can.
     let hub = hub.env("RATE_LIMIT_BURST", "1000").start().await;
     let mut eve = authenticated(&hub, "eve", "r").await;
     for no in 0..20 {
@@ -233,7 +233,7 @@ async fn rooms_that_an_operator_makes_count_for_no_address() {
         ("authorization", bearer.as_str()),
         ("content-type", "application/json"),
     ];
-    // More than one address could make, and each with a member.
+    // More rooms than one address may make, each with a member.
     for no in 0..30 {
         let body = json!({"roomId": format!("r{no}"), "hostId": "host"});
         let made = hub.post("/api/rooms", &headers, &body.to_string()).await;
@@ -244,7 +244,7 @@ async fn rooms_that_an_operator_makes_count_for_no_address() {
             made.body
         );
     }
-    // A client of the same address has its own share still.
+    // A client of the same address still has its whole share.
     let mut eve = authenticated(&hub, "eve", "r").await;
     for no in 0..10 {
         let said = json!({"type": "create-room", "roomId": format!("eve's {no}"), "data": {}});
@@ -329,7 +329,7 @@ async fn bad_input_is_told_and_costs_no_connection() {
     .await;
 }
 
-/// Says all of these before anything is answered.
+/// Sends all of these messages before any answer comes.
 async fn burst(client: &mut JsonClient, said: &[Value]) {
     for said in said {
         let fed = client.socket.feed(Message::text(said.to_string())).await;
@@ -382,7 +382,7 @@ async fn a_member_that_is_silent_for_too_long_has_left() {
     let hub = hub.start().await;
     let mut ada = authenticated(&hub, "ada", "r").await;
     ada.ask(create("r")).await;
-    // It answers no ping, since nobody reads for it.
+    // This client reads nothing, so it answers no ping.
     let (_silent, _) = entered(&hub, "bob", "r").await;
     let left = ada.next_of("peer-left").await;
     assert_eq!(left["userId"], "bob");

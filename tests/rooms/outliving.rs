@@ -1,4 +1,4 @@
-//! Rooms whose members are all at one hub, which ends.
+//! Rooms whose members are all at one hub, and what becomes of them when that hub ends.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,8 @@ use crate::hub_process::{HubProcess, eventually};
 use crate::json_client::JsonClient;
 use crate::{authenticated, create, entered};
 
-/// Three hubs, and a room on one of them with two members and what was made of it. Another hub knows it.
+/// Three hubs, and a room on the first of them: its two members, and the room as its creator was told. The other hubs
+/// know the room.
 async fn a_room_on_one_of_three() -> ([HubProcess; 3], Vec<JsonClient>, Value) {
     let first = HubProcess::start().await;
     let second = first.neighbour().start().await;
@@ -28,7 +29,7 @@ async fn a_room_on_one_of_three() -> ([HubProcess; 3], Vec<JsonClient>, Value) {
     ([first, second, third], vec![ada, bob], made)
 }
 
-/// How many rooms' records a hub holds.
+/// The number of records that a hub holds.
 async fn held(hub: &HubProcess) -> u64 {
     let headers = [("accept", "text/plain")];
     let shown = hub.http(http::Method::GET, "/metrics", &headers).await.body;
@@ -37,7 +38,7 @@ async fn held(hub: &HubProcess) -> u64 {
     line.and_then(|rest| rest.trim().parse().ok()).unwrap_or(0)
 }
 
-/// Both come back at other hubs, and find the room as it was and a host among themselves.
+/// Both members come back at other hubs. They find the room as it was, and one of them is the host.
 async fn they_come_back(hubs: [&HubProcess; 2], made: &Value) {
     let (mut bob, _) = entered(hubs[0], "bob", "r").await;
     let (_ada, _) = entered(hubs[1], "ada", "r").await;
@@ -58,7 +59,7 @@ async fn a_room_outlives_the_hub_that_all_its_members_were_at() {
     let ([mut first, second, third], clients, made) = a_room_on_one_of_three().await;
     first.kill9().await;
     drop(clients);
-    // Until it is taken over as well as after: whoever comes at once finds the room too.
+    // Before the room is taken over as well as afterwards: a member that comes back at once finds it too.
     they_come_back([&second, &third], &made).await;
 }
 

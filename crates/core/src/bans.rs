@@ -1,19 +1,22 @@
-//! Bans: what operators keep out of the mesh, known to all of its hubs until it expires.
+//! Bans: what operators keep out of the mesh. Every hub knows every ban until the ban expires.
 //!
-//! A ban is the data of a quiet claim in the network [`BANS`](super::ids::BANS), whose id is the ban's number. Every hub keeps
-//! all bans that it has seen, and goes by those; the claims are how others learn of them. From that follow all rules, each of
-//! which a hub applies to its own claims alone:
+//! A ban is the data of a quiet claim in the network [`BANS`](super::ids::BANS); the id of the claim is the number of
+//! the ban. Every hub keeps all bans that it has seen, and goes by these. The claims are how other hubs learn of bans.
+//! All rules follow from that. Each hub applies them to its own claims alone:
 //!
-//! - One hub holds the claim of a ban. When none does, a hub that knows the ban claims it: the lowest in reach at once, the
-//!   others each a little later. Of several the lowest keeps it.
-//! - *Lifted* wins over all that is older: whoever knows that a ban was lifted holds the claim that says so, for as long as the
-//!   ban would have lasted, and whoever sees that claim knows it too. So a ban does not come back with a hub that was away.
-//! - A ban that is over is forgotten by each hub by its own wall clock, and a claim of it means nothing any more.
-//! - A hub keeps `most` bans that count, and as many that were lifted; of those the one that is over first gives way. A ban of
-//!   another hub that found no room is taken up when there is some.
+//! - One hub holds the claim of a ban. When no hub does, the hubs that know the ban claim it: the lowest in reach at
+//!   once, each further one a little later. If several hubs hold the claim, the lowest keeps it.
+//! - *Lifted* wins over all that is older. A hub that knows that a ban was lifted holds the claim that says so, for as
+//!   long as the ban would have lasted, and a hub that sees this claim knows it too. So a ban does not come back with a
+//!   hub that was away.
+//! - Each hub forgets a ban when the ban is over by the hub's own wall clock. A claim of it means nothing any more
+//!   then.
+//! - A hub keeps `most` bans that count, and as many bans that were lifted. Of the lifted bans, the one that is over
+//!   first gives way. If a ban of another hub does not fit, it is taken up when there is space.
 //!
-//! All hubs have an interest in this network, whether they hold a claim in it or not. Hubs that do not know of bans carry these
-//! claims like any other. Knows no link, and not who is banned; [`Core`] calls it when claims of bans come and go.
+//! All hubs have an interest in this network, whether they hold a claim in it or not. Hubs that do not know of bans
+//! carry these claims like any other. This file knows neither links nor who is banned. [`Core`] calls it when claims of
+//! bans come and go.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,17 +25,17 @@ use super::Core;
 use super::api::{Ban, BanId, BansFull, Output, RoomClaim, bans_network};
 use super::ids::{ClaimNo, LeaveReason, Moment, Now, PeerId};
 
-/// Where the numbers of the claims begin that hold bans: far from those of sessions and of rooms.
+/// The first number of the claims that hold bans: far from the numbers of sessions and of rooms.
 const OWN_CLAIMS: u64 = 3 << 61;
-/// How much later than the hub before it in the order of ids a hub claims a ban that nobody holds.
+/// How much later than the hub before it, in the order of ids, a hub claims a ban that no hub holds.
 const ADOPT_STEP: Duration = Duration::from_millis(250);
-/// The latest that any hub does.
+/// The longest time until any hub claims such a ban.
 const ADOPT_WITHIN: Duration = Duration::from_secs(2);
 
 /// The bounds on bans.
 #[derive(Clone, Copy, Debug)]
 pub struct BansConfig {
-    /// How many that count a hub keeps, and as many that were lifted.
+    /// The most bans that count, and the most lifted bans, that a hub keeps.
     pub most: usize,
 }
 
@@ -45,11 +48,11 @@ impl Default for BansConfig {
 #[derive(Debug)]
 struct Known {
     ban: Ban,
-    /// This hub's claim that holds it.
+    /// The claim of this hub that holds the ban.
     held: Option<ClaimNo>,
-    /// When this hub claims it, unless another one does.
+    /// When this hub claims the ban, unless another hub does.
     adopts: Option<Moment>,
-    /// When this is looked at: each is in [`Bans::due`].
+    /// When a look at this ban is due: the time is in [`Bans::due`].
     wakes: Vec<Moment>,
 }
 
@@ -58,16 +61,16 @@ struct Known {
 pub(super) struct Bans {
     most: usize,
     known: BTreeMap<BanId, Known>,
-    /// When each is over, and when each is to be claimed.
+    /// When each ban is over, and when this hub is to claim it.
     due: BTreeSet<(Moment, BanId)>,
-    /// How many count, and how many were lifted.
+    /// The number of bans that count, and the number of lifted bans.
     counting: usize,
     lifted: usize,
     claims: u64,
     changed: bool,
-    /// A ban was left out, of which nobody was told yet.
+    /// A ban was left out, and no alarm has said so yet.
     left_out: bool,
-    /// Bans of other hubs were left out, which are taken up when there is room.
+    /// Bans of other hubs were left out: they are taken up when there is space.
     passed_over: bool,
 }
 
@@ -86,7 +89,7 @@ impl Bans {
         }
     }
 
-    /// Has a ban looked at then.
+    /// Makes a look at a ban due at this time.
     fn wake(&mut self, id: BanId, at: Moment) {
         if let Some(known) = self.known.get_mut(&id)
             && self.due.insert((at, id))
@@ -95,7 +98,7 @@ impl Bans {
         }
     }
 
-    /// The next one that is to be looked at now.
+    /// The next ban at which a look is due now.
     fn woken(&mut self, now: Moment) -> Option<BanId> {
         let (at, id) = self.due.first().copied().filter(|(at, _)| *at <= now)?;
         self.due.pop_first();
@@ -109,7 +112,7 @@ impl Bans {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// A ban that counts does so no more.
+    /// A ban that counted counts no more.
     fn lift(&mut self, id: BanId) -> bool {
         let Some(known) = self.known.get_mut(&id) else {
             return false;
@@ -124,7 +127,8 @@ impl Bans {
         true
     }
 
-    /// What is said of a ban comes to be known; what is known already stays, but for a lift. False if there is no place.
+    /// Keeps what a claim says of a ban. A known ban stays as it is, unless the claim says that it was lifted. False if
+    /// there is no space.
     fn learn(&mut self, now: Now, ban: Ban) -> bool {
         if self.known.contains_key(&ban.id) {
             if ban.lifted {
@@ -157,7 +161,7 @@ impl Bans {
         true
     }
 
-    /// Of the lifted ones that are too many, the one that is over first.
+    /// The lifted ban that is over first, if there are too many lifted bans.
     fn excess(&self) -> Option<BanId> {
         if self.lifted <= self.most {
             return None;
@@ -180,7 +184,7 @@ impl Core {
         all.map(|known| &known.ban).filter(|ban| !ban.lifted)
     }
 
-    /// How many claims of bans this hub holds.
+    /// The number of claims of bans that this hub holds.
     pub fn bans_held(&self) -> usize {
         let all = self.presence.bans.known.values();
         all.filter(|known| known.held.is_some()).count()
@@ -190,7 +194,7 @@ impl Core {
     pub fn place_ban(&mut self, now: Now, ban: Ban) -> Result<(), BansFull> {
         let id = ban.id;
         if !self.presence.bans.learn(now, ban) {
-            // Whoever placed it is told.
+            // The operator is told at once.
             self.presence.bans.left_out = false;
             return Err(BansFull);
         }
@@ -206,7 +210,7 @@ impl Core {
         if !self.presence.bans.lift(id) {
             return false;
         }
-        // Held here from now on: its claim is newer than that of whoever holds the ban.
+        // This hub holds the ban from now on: its claim is newer than that of the hub that held the ban before.
         self.hold_ban(now, id);
         self.forget_excess(now);
         self.take_up_bans(now);
@@ -226,7 +230,7 @@ impl Core {
         self.take_up_bans(now);
     }
 
-    /// Takes up bans of other hubs that were left out, where there is room now.
+    /// Takes up bans of other hubs that were left out, as far as there is space now.
     fn take_up_bans(&mut self, now: Now) {
         let bans = &mut self.presence.bans;
         if !bans.passed_over || bans.counting >= bans.most {
@@ -237,7 +241,7 @@ impl Core {
         for peer in ids {
             self.review_ban(now, &peer);
         }
-        // That some find no room again was said when they first did not.
+        // An alarm told of the bans that do not fit when they were first left out.
         self.presence.bans.left_out = false;
         self.forget_excess(now);
     }
@@ -272,7 +276,7 @@ impl Core {
         };
         match (known.held, keeper) {
             (Some(_), Some(keeper)) if keeper < self.me => self.give_ban_up(now, id),
-            // It says what is known no more.
+            // The claim says something that is out of date.
             (Some(held), _) if !shows(held) => self.hold_ban(now, id),
             (Some(_), _) => {}
             (None, Some(_)) => {
@@ -284,7 +288,7 @@ impl Core {
         }
     }
 
-    /// Nobody holds a ban: this hub will, when its turn comes.
+    /// No hub holds a ban: this hub claims it when its turn comes.
     fn adopt_soon(&mut self, now: Now, id: BanId) {
         let routes = self.routing.topology.routes();
         let before = routes.by_hub.keys().filter(|hub| **hub < self.me).count();
@@ -299,7 +303,7 @@ impl Core {
         }
     }
 
-    /// Shows what is known of a ban as this hub's own claim.
+    /// Shows a ban, as it is known here, as this hub's own claim.
     fn hold_ban(&mut self, now: Now, id: BanId) {
         let fresh = self.presence.bans.next_claim();
         let Some(known) = self.presence.bans.known.get_mut(&id) else {
@@ -346,7 +350,7 @@ impl Core {
         }
     }
 
-    /// Forgets the bans that are over, and claims those that nobody holds.
+    /// Forgets the bans that are over, and claims bans that no hub holds.
     pub(super) fn handle_bans_timeout(&mut self, now: Now) {
         while let Some(id) = self.presence.bans.woken(now.at) {
             let Some(known) = self.presence.bans.known.get(&id) else {
@@ -366,7 +370,7 @@ impl Core {
         self.take_up_bans(now);
     }
 
-    /// Says that other bans count than before, if that is so.
+    /// Tells the driver if the set of bans that count has changed.
     pub(super) fn tell_of_bans(&mut self) {
         if std::mem::take(&mut self.presence.bans.changed) {
             self.outputs.push_back(Output::Bans);

@@ -1,7 +1,7 @@
 //! Local peers: their joins, updates and leaves, and what other hubs ask about contested ids.
 //!
-//! A join goes through the contests before it is authored; what is authored or retracted here is the hub's own
-//! set and nobody else's. Part of [`Core`], whose doc has the contract.
+//! A join goes through the contests before its claim is authored. This file authors and retracts claims of this hub
+//! alone. Part of [`Core`], whose doc has the contract.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use super::ids::{ClaimNo, Hlc, HubId, LeaveReason, NetworkKey, Now, PeerId};
 use crate::frames::{Claim, Set};
 
 impl Core {
-    /// A local peer wants to be in a network. Answered by `Accepted` or `Refused`, now or when up
-    /// to three contests are over: each takes the longer of a probe and the hold, and 1.5 s, at most. Where the members of
-    /// its network are not known here yet, that begins when they are, 2 s later at most.
+    /// A local peer wants to be in a network. The answer is `Accepted` or `Refused`, now or when up to three contests
+    /// are over. Each contest takes at most the longer of a probe and the hold, and 1.5 s. If the members of the
+    /// network are not known here yet, the first contest begins when they are, at most 2 s later.
     pub fn join(&mut self, now: Now, join: Join) {
         if self.draining {
             let (claim, why) = (join.claim, JoinRefusal::Draining);
@@ -27,7 +27,7 @@ impl Core {
         self.settle(now);
     }
 
-    /// A local peer shows something else of itself, or is no longer quiet.
+    /// A local peer shows other data, or is no longer quiet.
     pub fn update(&mut self, now: Now, claim: ClaimNo, data: Option<Bytes>, quiet: bool) {
         if self.routing.interest.update(claim, data.as_ref(), quiet)
             || self
@@ -63,7 +63,7 @@ impl Core {
         self.settle(now);
     }
 
-    /// A message of another hub's control plane came through the exchange.
+    /// The control plane of another hub sent a message through the exchange.
     pub fn handle_hub_message(&mut self, now: Now, from: HubId, payload: &[u8]) {
         self.presence
             .contests
@@ -71,7 +71,7 @@ impl Core {
         self.settle(now);
     }
 
-    /// A message to another hub's control plane did not arrive, as far as is known.
+    /// A message to the control plane of another hub did not arrive, as far as this hub knows.
     pub fn handle_hub_message_failed(&mut self, now: Now, token: u64) {
         self.presence
             .contests
@@ -79,14 +79,14 @@ impl Core {
         self.settle(now);
     }
 
-    /// A signal named a hub as its source's that does not hold the sender.
+    /// A signal named this hub as the hub of its sender, but the hub does not hold the sender.
     pub fn note_forged(&mut self, now: Now, source: HubId) {
         self.alarm(now, "forged-signal", || {
             format!("a signal came in the name of hub {source}, of a peer that is not there: that hub, or one between here and there, is not to be trusted")
         });
     }
 
-    /// Tells the hubs that this one is shutting down; it takes no more peers.
+    /// Tells the other hubs that this hub shuts down. From now on it refuses joins.
     pub fn drain(&mut self, now: Now) {
         self.draining = true;
         self.directory.write().be_keen();
@@ -94,7 +94,7 @@ impl Core {
         self.settle(now);
     }
 
-    /// Closes every link, as the last thing before the end.
+    /// Closes every link: the last step before the end.
     pub fn part(&mut self, now: Now, retry_after: Duration) {
         for link in self.linkage.open() {
             self.drop_link(now, link, Bye::Draining { retry_after });
@@ -115,7 +115,7 @@ impl Core {
             counts_for,
             ..
         } = join;
-        // It may have filled up while the id was contested.
+        // The network may have become full while the id was contested.
         if !self.has_capacity(&network, &peer) {
             self.presence.contests.on_gone(claim);
             let why = JoinRefusal::RoomFull;
@@ -136,7 +136,8 @@ impl Core {
         }
         let above = above.map(|(_, hlc)| hlc).max(self.latest_in_room(&network));
         let hlc = self.presence.clock.draw(now.wall_ms, above);
-        // Together with the record of the room that it creates, which must not be visible without a member.
+        // In one step with the record of the room that the peer creates: the record must not be visible without a
+        // member.
         self.show(
             now,
             &Claim {
@@ -151,8 +152,8 @@ impl Core {
         );
     }
 
-    /// The clock that a newcomer's clock must be above, whatever the clocks of hubs say: the first member of a room is
-    /// its host.
+    /// The clock of a newcomer must be above this one, whatever the clocks of hubs say, because the first member of a
+    /// room is its host.
     fn latest_in_room(&self, network: &NetworkKey) -> Option<Hlc> {
         let directory = self.directory.read();
         network.is_room().then(|| directory.latest(network))?
@@ -189,8 +190,8 @@ impl Core {
         self.settle(now);
     }
 
-    /// Shows something that the hub itself holds, such as a room's record, as its own claim: later than that of whoever held
-    /// it before. Nobody is told of it as of a peer.
+    /// Shows something that the hub itself holds, such as the record of a room, as its own claim. The clock is above
+    /// that of the claim that held it before. No peer is told of it.
     pub(super) fn hold_quietly(
         &mut self,
         now: Now,
@@ -229,8 +230,8 @@ impl Core {
             self.presence.rosters.forget(network, claim);
             self.routing.on_own_gone(now, network);
         }
-        // Some clients come back under their id, and all do that a restart sends away. Their signals still go to their
-        // targets.
+        // Some clients come back under their id, and so do all clients that a restart sends away. Their signals still
+        // go to their targets.
         let returns = network.as_ref().is_some_and(NetworkKey::returns);
         if !returns && reason != LeaveReason::Draining {
             self.exchange.lock().on_source_gone(claim);
@@ -242,7 +243,7 @@ impl Core {
         self.presence.has_capacity(&directory, network, peer)
     }
 
-    /// Evicts the members that their networks cannot keep. False if there were none.
+    /// Sends away the members for which their networks have no capacity. False if there were none.
     pub(super) fn evict_excess_members(&mut self, now: Now) -> bool {
         let excess = std::mem::take(&mut self.presence.over_capacity);
         for claim in &excess {

@@ -1,23 +1,23 @@
-//! Rooms: networks that somebody creates, that have a host, and that are there for a while without a member.
+//! Rooms: networks that a client creates, that have a host, and that stay for a while without a member.
 //!
-//! A room's *record* (who created it and when, and what its dialect keeps of it) is the data of a quiet claim of the id
-//! [`RECORD`](super::api::RECORD) in its network, held by the hub of the host. The *host* is the member that has been
-//! there the longest, by (clock, hub, claim): a pure function of what is visible, so that all hubs agree once they see
-//! the same. Each hub that has a member in a room, or its record, follows the room, and keeps the record as it last
-//! knew it. All rules follow from that; each hub applies them to its own claims alone:
+//! The *record* of a room says who created it and when, and has the data of its dialect. It is the data of a quiet
+//! claim of the id [`RECORD`](super::api::RECORD) in the room's network, held by the hub of the host. The *host* is the
+//! member with the lowest (clock, hub, claim): a pure function of what is visible, so all hubs agree once they see the
+//! same. A hub that has a member in a room, or its record, follows the room, and keeps the record as it last saw it.
+//! All rules follow from that. Each hub applies them to its own claims alone:
 //!
-//! - The hub of the host holds the record. When the host leaves, or its hub is gone, the next host's hub makes a claim
-//!   of the record as it last knew it, and the hub that held it before gives its own claim up once it sees that one.
-//! - Of two records of one room the one that was created first counts, by (clock, hub). The peer that created the other
-//!   one is told, and leaves, unless it created both or nobody is in the first.
-//! - A room without a member stays with the hub that holds its record, until its time is over. Of several such hubs the
-//!   lowest keeps it.
-//! - A record that no hub shows any more, or only one that drains, is taken over by another hub (`take_over`).
-//! - A hub holds a bounded number of records, and of bytes of them. Past that rooms without a member end (`capacity`);
-//!   a record that does not fit even then is neither made nor taken over.
+//! - The hub of the host holds the record. When the host leaves, or its hub is gone, the hub of the next host claims
+//!   the record as it last saw it. The hub that held the record before gives its claim up once it sees the new claim.
+//! - If a room has two records, the one that was created first counts, by (clock, hub). The creator of the other record
+//!   is told, and leaves the room, unless it created both records, or the room of the first record has no member.
+//! - A room without a member stays with the hub that holds its record until its time is over. If several hubs hold the
+//!   record, the lowest keeps it.
+//! - If no hub shows a record any more, or only a hub that drains, another hub takes the record over (`take_over`).
+//! - A hub holds a bounded number of records and of their bytes. Past that bound rooms without a member end
+//!   (`capacity`). A record that does not fit even then is neither made nor taken over.
 //!
-//! Hubs that do not know of rooms carry these claims like any other. Knows no link; [`Core`] calls it when claims of a room
-//! come and go.
+//! Hubs that do not know of rooms carry these claims like any other. This file knows no link. [`Core`] calls it when
+//! claims of a room come and go.
 
 mod capacity;
 mod take_over;
@@ -33,14 +33,15 @@ use super::ids::{ClaimNo, Hlc, HubId, LeaveReason, Moment, NetworkKey, Now, Peer
 use capacity::{RecordCapacity, RoomMaker};
 use take_over::LostRooms;
 
-/// The first number of claims that the hub makes by itself: far from those that its sessions draw.
+/// The first number of claims that the hub makes by itself: far from the numbers that its sessions draw.
 const OWN_CLAIMS: u64 = 1 << 62;
 
-/// Why a hub gives up the claim of a record that another hub has: so that it is known for what it is, and not for the end of
-/// the room.
+/// The reason with which a hub gives up the claim of a record that another hub has. Others know by it that the room has
+/// not ended.
 const HANDED_ON: LeaveReason = LeaveReason::Superseded;
 
-/// The records of a hub take at most this part of what other hubs keep of its data; the rest is for its peers.
+/// Other hubs keep a bounded share of a hub's data. Its records take at most one of so many parts of that share; the
+/// rest is for its peers.
 const OF_SHARE: usize = 4;
 
 /// How many bytes of records a hub holds, if other hubs keep `share` bytes of its data.
@@ -53,8 +54,8 @@ pub const fn record_bytes(share: usize) -> usize {
 pub struct RoomsConfig {
     /// How long a room without a member stays.
     pub idle: Duration,
-    /// How many records this hub holds, if their bytes fit too ([`record_bytes`]). If one does not fit, a room without
-    /// a member ends.
+    /// The most records that this hub holds, if their bytes fit too ([`record_bytes`]). If a record does not fit, a
+    /// room without a member ends.
     pub most: usize,
 }
 
@@ -71,9 +72,9 @@ impl Default for RoomsConfig {
 #[derive(Clone, Copy, Debug)]
 struct Held {
     claim: ClaimNo,
-    /// Of its data.
+    /// The size of its data.
     bytes: usize,
-    /// Whom it counts for.
+    /// The maker for which it counts.
     maker: RoomMaker,
 }
 
@@ -82,13 +83,13 @@ struct Held {
 struct Followed {
     record: Option<RoomRecord>,
     held: Option<Held>,
-    /// The host that the members here were last told of.
+    /// The last host that the members here were told of.
     told: Option<PeerId>,
-    /// When it ends, unless a peer comes.
+    /// When the room ends, unless a peer enters it.
     ends: Option<Moment>,
     /// The claim that created it.
     new: Option<ClaimNo>,
-    /// The address group of the peer that created it, or else of the first that entered it here.
+    /// The address group of the peer that created the room, or else of the peer that entered it here first.
     maker: RoomMaker,
 }
 
@@ -121,12 +122,12 @@ impl FollowedRooms {
         ends.into_iter().chain(self.lost.poll_timeout()).min()
     }
 
-    /// How many bytes the records take that are kept to be taken over.
+    /// The size of the records that are kept to be taken over.
     pub(super) fn lost_bytes(&self) -> usize {
         self.lost.bytes()
     }
 
-    /// The room, which is followed from now on.
+    /// Follows the room from now on.
     fn follow(&mut self, network: &NetworkKey) -> &mut Followed {
         self.followed.entry(network.clone()).or_default()
     }
@@ -136,7 +137,7 @@ impl FollowedRooms {
         ClaimNo(self.claims)
     }
 
-    /// A room ends at this time, or has a member.
+    /// Sets when a room ends; `None`: it has a member.
     fn ends(&mut self, network: &NetworkKey, ends: Option<Moment>) {
         let Some(followed) = self.followed.get_mut(network) else {
             return;
@@ -160,7 +161,7 @@ impl FollowedRooms {
     }
 }
 
-/// The record of a room that counts among those that are visible.
+/// The record that counts among the visible records of a room.
 fn visible_record(claims: &[RoomClaim]) -> Option<RoomRecord> {
     let read = claims
         .iter()
@@ -199,18 +200,18 @@ impl Core {
         Some((room(&directory, &network)?, is_new))
     }
 
-    /// How many rooms' records this hub holds.
+    /// The number of records that this hub holds.
     pub fn rooms_held(&self) -> usize {
         self.presence.rooms.capacity.held()
     }
 
-    /// How many of them are of rooms without a member.
+    /// The number of rooms without a member of which this hub holds the record.
     pub fn rooms_empty(&self) -> usize {
         self.presence.rooms.capacity.empty()
     }
 
-    /// Ends rooms without a member of which this hub holds the record, so many at most: of whoever made the most of these the
-    /// one left first. How many have ended.
+    /// Ends rooms without a member of which this hub holds the record, at most `most` of them: the room that was left
+    /// first among those of the maker with the most such rooms, again and again. Returns how many have ended.
     pub fn end_empty_rooms(&mut self, now: Now, most: usize) -> usize {
         let mut ended = 0;
         while ended < most
@@ -223,7 +224,7 @@ impl Core {
         ended
     }
 
-    /// Whether a join may go on as far as its room is concerned; if so, the room exists.
+    /// Whether a join may go on as far as its room is concerned. If so, the room exists afterwards.
     pub(super) fn enter_room(
         &mut self,
         now: Now,
@@ -232,7 +233,7 @@ impl Core {
         ask: RoomAsk,
     ) -> Result<(), JoinRefusal> {
         let known = self.known_record(network);
-        // If there are members, there is a room, even if its record is late or was left out.
+        // If there are members, there is a room, even if its record is late or was left out here.
         let is_lived_in = self.directory.read().senior(network).is_some();
         match (ask, known) {
             (RoomAsk::Create(_), Some(_)) => Err(JoinRefusal::RoomExists),
@@ -242,7 +243,7 @@ impl Core {
             (RoomAsk::Enter, None) => Err(JoinRefusal::NoSuchRoom),
             (RoomAsk::Enter, Some(record)) => {
                 let rooms = &mut self.presence.rooms;
-                // A room without a member counts against nobody until somebody enters it.
+                // A room without a member counts against no address until a peer enters it.
                 if !is_lived_in && from.is_some() {
                     let followed = rooms.followed.get(network);
                     let maker = followed.and_then(|followed| followed.maker);
@@ -282,7 +283,7 @@ impl Core {
         }
     }
 
-    /// The record of a room: the visible one, or the last that this hub knew, or one that waits to be taken over.
+    /// The record of a room: the visible record, or the last one that this hub saw, or one that waits to be taken over.
     fn known_record(&self, network: &NetworkKey) -> Option<RoomRecord> {
         let directory = self.directory.read();
         let seen = visible_record(&directory.claims_of_id(network, &record_id()));
@@ -297,7 +298,8 @@ impl Core {
         self.forget_room(network);
     }
 
-    /// Ends rooms without a member until one more record of `bytes` fits. False, and none ends, if that is not enough.
+    /// Ends rooms without a member until one more record of `bytes` fits. If that is not enough, none ends, and this is
+    /// false.
     fn make_space(&mut self, now: Now, bytes: usize) -> bool {
         if !self.presence.rooms.capacity.would_fit(bytes) {
             return false;
@@ -311,7 +313,7 @@ impl Core {
         true
     }
 
-    /// Claims of these rooms came or went.
+    /// Claims of these rooms came or went: applies the rules.
     pub(super) fn review_rooms(&mut self, now: Now, networks: BTreeSet<NetworkKey>) {
         for network in networks {
             self.review_room(now, &network);
@@ -346,7 +348,7 @@ impl Core {
                 let is_ours = |claim: &RoomClaim| Some(claim.claim) == held && claim.hub == self.me;
                 let shown = claims.iter().find(|claim| is_ours(claim));
                 let shown = shown.and_then(|claim| claim.data.clone());
-                // If it does not fit, this is tried again when the room is next looked at.
+                // If it does not fit, this is tried again when a claim of the room changes.
                 if shown != Some(record.write()) {
                     self.hold_record(now, network);
                 }
@@ -365,7 +367,7 @@ impl Core {
         self.keep_unshown(network, is_shown);
     }
 
-    /// Keeps a room known here while no hub shows its record, so that its members are told of it all the same.
+    /// Keeps a room known here while no hub shows its record, so that its members are told of the room nevertheless.
     fn keep_unshown(&mut self, network: &NetworkKey, is_shown: bool) {
         let followed = self.presence.rooms.followed.get(network);
         let unshown = followed.filter(|followed| !is_shown && followed.held.is_none());
@@ -396,8 +398,8 @@ impl Core {
         self.presence.rooms.followed.get(network)?.told.as_ref()
     }
 
-    /// Decides what the record is from now on. The peer that created a room that gives way to one with members is told,
-    /// and leaves.
+    /// Decides which record counts from now on. If the record of this hub gives way to that of a room with members, the
+    /// creator of the former is told, and leaves.
     fn settle_record(
         &mut self,
         now: Now,
@@ -410,8 +412,8 @@ impl Core {
         let record = match (before.clone(), seen) {
             (Some(before), Some(seen)) => better(before, seen),
             (Some(one), None) | (None, Some(one)) => one,
-            // Its record is late, or was lost with every hub that had it: only its members are here. The new record
-            // names no creator, or that peer would be sent away when the old record comes.
+            // The record is late, or was lost with every hub that had it: only members are visible. The substitute
+            // names no creator. Otherwise that peer would be sent away when the record comes.
             (None, None) => RoomRecord {
                 created: host.map_or(Hlc(0), |host| host.hlc),
                 by: host.map_or(self.me, |host| host.hub),
@@ -431,7 +433,8 @@ impl Core {
         record
     }
 
-    /// Whether a hub that holds this record has a member of the room other than `creator`: an empty room sends nobody away.
+    /// Whether a hub that holds this record has a member of the room other than `creator`. A room without a member
+    /// sends no creator away.
     fn is_lived_in(
         &self,
         network: &NetworkKey,
@@ -458,7 +461,7 @@ impl Core {
         }
     }
 
-    /// Keeps the record of a room without a member, or leaves that to another hub which does.
+    /// Keeps the record of a room without a member, or leaves the record to another hub that keeps it.
     fn keep_empty(
         &mut self,
         now: Now,
@@ -490,7 +493,7 @@ impl Core {
         self.presence.rooms.ends(network, Some(now.at + idle));
     }
 
-    /// Tells the members here which peer is the host, if that is new to those that were there before.
+    /// Tells the members here which peer is the host, if they were told of another host before.
     fn tell_host(&mut self, network: &NetworkKey, host: Option<&RoomClaim>, own: Vec<ClaimNo>) {
         let Some(followed) = self.presence.rooms.followed.get_mut(network) else {
             return;
@@ -512,7 +515,8 @@ impl Core {
         }
     }
 
-    /// Shows the record of a room as this hub's own claim. False, and it holds none, if it does not fit.
+    /// Shows the record of a room as this hub's own claim. If the record does not fit, the hub holds none, and this is
+    /// false.
     fn hold_record(&mut self, now: Now, network: &NetworkKey) -> bool {
         let fresh = self.presence.rooms.next_claim();
         let Some(followed) = self.presence.rooms.followed.get_mut(network) else {
@@ -522,7 +526,7 @@ impl Core {
             return false;
         };
         let data = record.write();
-        // Its present bytes are given back first, so that a record of the same length always fits.
+        // The bytes of the present record are given back first, so that a new one of the same length always fits.
         let before = followed.held.take();
         if let Some(before) = before {
             let capacity = &mut self.presence.rooms.capacity;
@@ -572,7 +576,7 @@ impl Core {
     }
 }
 
-/// The hubs that hold this record, whatever has changed in it since the room was created.
+/// The hubs that hold a record of the same creation as this one.
 fn holders(claims: &[RoomClaim], record: &RoomRecord) -> BTreeSet<HubId> {
     let birth = |claim: &RoomClaim| Some(RoomRecord::read(claim.data.as_deref()?)?.birth());
     let same = claims

@@ -1,13 +1,13 @@
-//! How many rooms' records a hub holds, and how many bytes of them; which room ends first when it can hold no more.
+//! How many records of rooms a hub holds, and how many bytes of them; which room ends first when the capacity is used
+//! up.
 //!
-//! Rooms without a member are counted by their makers; one whose maker is not known here counts as the only one of its
-//! maker. When there is no capacity left, the maker with the most of them
-//! loses the one that was left first: nobody ends others' rooms by making many. Rooms with members end for nobody: once half
-//! of the capacity is taken by such, one maker may make no more than a quarter of it, and none of its rooms that are without a member may be
-//! entered. Knows no directory. Called by `rooms`
-//! alone.
+//! Rooms without a member are counted by their makers. A room whose maker is not known here counts as the only room of
+//! its maker. When there is no capacity left, the maker with the most rooms without a member loses the one that was
+//! left first, so a client that makes many rooms ends no rooms of others. Rooms with members are never ended for
+//! others. Once they take half of the capacity, one maker may make no more than a quarter of it, and nobody may enter
+//! its rooms that are without a member. Knows no directory. Called by `rooms` alone.
 //!
-//! Invariants: a room is in it once; the bytes of all are the sum of what each was said to take.
+//! Invariants: a room is in it once; the bytes of all are the sum of the bytes that each was said to take.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,10 +18,10 @@ use crate::reach::AddressGroup;
 /// The maker of a room, as limits count them; `None` if it is not known here.
 pub(super) type RoomMaker = Option<AddressGroup>;
 
-/// A maker has so many rooms with members at least, however few a hub holds, if their bytes are no more than its quarter.
+/// A maker may have so many rooms with members, however few a hub holds, if their bytes take no more than a quarter.
 const LEAST_OF_ONE: usize = 16;
 
-/// The order in which rooms end: the lowest ends last.
+/// The order in which rooms end: the one with the lowest rank ends last.
 type RecordRank = (usize, Reverse<(Moment, NetworkKey)>, RoomMaker);
 
 /// A room without a member.
@@ -32,7 +32,7 @@ struct Idle {
     bytes: usize,
 }
 
-/// How many rooms, and the bytes of their records.
+/// A number of rooms, and the bytes of their records.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 struct Taken {
     rooms: usize,
@@ -58,21 +58,21 @@ impl Taken {
     }
 }
 
-/// What is held of one maker's rooms, and those of them that are without a member.
+/// The rooms of one maker: all of them, and those without a member.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 struct OfMaker {
     held: Taken,
     idle: Taken,
 }
 
-/// What a hub holds of rooms' records, and what it may.
+/// The records that a hub holds, and how many it may hold.
 #[derive(Debug)]
 pub(super) struct RecordCapacity {
     most: usize,
     most_bytes: usize,
     held: Taken,
     idle: BTreeMap<NetworkKey, Idle>,
-    /// What rooms without a member take.
+    /// The part of rooms without a member.
     idle_taken: Taken,
     taken: BTreeMap<RoomMaker, OfMaker>,
     by_maker: BTreeMap<RoomMaker, BTreeSet<(Moment, NetworkKey)>>,
@@ -93,12 +93,12 @@ impl RecordCapacity {
         }
     }
 
-    /// How many records are held.
+    /// The number of records that are held.
     pub(super) fn held(&self) -> usize {
         self.held.rooms
     }
 
-    /// How many of them are of rooms without a member.
+    /// The number of rooms without a member.
     pub(super) fn empty(&self) -> usize {
         self.idle.len()
     }
@@ -128,23 +128,23 @@ impl RecordCapacity {
         self.fits_beside(self.held, bytes)
     }
 
-    /// Whether a record of this many bytes fits where so much is taken.
+    /// Whether a record of this many bytes fits beside `taken`.
     fn fits_beside(&self, taken: Taken, bytes: usize) -> bool {
         taken.rooms < self.most && taken.bytes + bytes <= self.most_bytes
     }
 
-    /// What rooms with members take.
+    /// The part of rooms with members.
     fn living(&self) -> Taken {
         self.held.less(self.idle_taken)
     }
 
-    /// Whether it would fit once all rooms without a member have ended.
+    /// Whether a record of this many bytes would fit once all rooms without a member have ended.
     pub(super) fn would_fit(&self, bytes: usize) -> bool {
         self.fits_beside(self.living(), bytes)
     }
 
-    /// Whether a maker may make one more room, of this many bytes. Once rooms with members take half of the capacity, those of one
-    /// maker may take a quarter.
+    /// Whether a maker may make one more room, of this many bytes. Once rooms with members take half of the capacity,
+    /// the rooms of one maker may take a quarter.
     pub(super) fn is_fair(&self, maker: RoomMaker, bytes: usize) -> bool {
         let of = self.taken.get(&maker).copied().unwrap_or_default();
         let (all, own) = (self.living(), of.held.less(of.idle));
@@ -159,8 +159,9 @@ impl RecordCapacity {
         Some(network.clone())
     }
 
-    /// The rooms that end so that a record of this many bytes fits which nobody here has asked for: of the maker with the most rooms
-    /// without a member those it has past a quarter of the capacity. `None` if that is not enough.
+    /// The rooms that end so that a record of this many bytes fits, where no peer here has asked for that record. They
+    /// are rooms without a member of the maker with the most of these, as far as that maker has more than a quarter of
+    /// the capacity with them. `None` if that is not enough.
     pub(super) fn to_end_for_others(&self, bytes: usize) -> Option<Vec<NetworkKey>> {
         let (_, _, maker) = self.ranks.last()?;
         let mut left = self.taken.get(&Some((*maker)?))?.idle;
@@ -178,7 +179,7 @@ impl RecordCapacity {
         None
     }
 
-    /// A room without a member, whose record takes this many bytes, will end then.
+    /// This room has no member and ends at that time; its record takes this many bytes.
     pub(super) fn stand(
         &mut self,
         network: &NetworkKey,
@@ -196,7 +197,7 @@ impl RecordCapacity {
         });
     }
 
-    /// It has a member, or is gone.
+    /// This room has a member again, or is gone.
     pub(super) fn leave(&mut self, network: &NetworkKey) {
         let Some(idle) = self.idle.remove(network) else {
             return;
@@ -212,7 +213,7 @@ impl RecordCapacity {
         let rooms = self.by_maker.entry(maker).or_default();
         let rank = |rooms: &BTreeSet<(Moment, NetworkKey)>| {
             let first = rooms.first().cloned()?;
-            // Rooms without a known maker are of many: each stands for itself.
+            // Rooms without a known maker are of many makers: each room counts for itself.
             let count = maker.map_or(1, |_| rooms.len());
             Some((count, Reverse(first), maker))
         };

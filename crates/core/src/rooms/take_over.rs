@@ -1,19 +1,23 @@
-//! What becomes of a room when the hub that shows its record is gone, or drains, or hands it to nobody.
+//! Take-over: what hubs do when the hub that shows a record is gone, or drains, or gives it up in favour of no other
+//! hub.
 //!
-//! Every other hub has the record, in what it knew of that hub. For each such room all hubs in reach that do not drain have
-//! an order, by a hash of the room and the hub: the first takes the record over at once, each further one [`STEP`] later
-//! unless it has seen it at another hub since, where it may also have ended. So one does as a rule, the rooms of a hub spread over the others, and a hub that does not
-//! know of this, or has no capacity left, costs a step. Who came too late gives it up by the rules in `rooms`: it is the
-//! same record by birth.
+//! Every other hub has the record, in its copy of the claims of that hub. For each such *lost* room all hubs in reach
+//! that do not drain have an order, by a hash of the room and the hub. The first hub takes the record over at once.
+//! Each further hub takes it over [`STEP`] later, unless it has seen the record at another hub since; the room may also
+//! have ended there. So one hub takes a room over as a rule, the rooms of a hub spread over the others, and a hub that
+//! does not know of this, or has no capacity left, costs a step. A hub that came too late gives its record up by the
+//! rules in `rooms`: both records are of one creation.
 //!
-//! The same holds where a hub gives a record up in favour of another one that gives it up at the same moment: no hub shows
-//! it then, and none ended the room. What ends a room has another reason.
+//! The same holds if a hub gives a record up in favour of another hub that gives it up at the same moment. Then no hub
+//! shows the record, and no hub ended the room: a record of a room that ends is given up with another reason.
 //!
-//! A record that is taken over is of a room without a member. Where it does not fit, a room ends of a maker whose rooms without a
-//! member take more than a quarter of the hub's capacity; if there is none, it is left to the next hub. While a member is seen its hub is the one to take the record, and this waits. Until it is taken over, a
-//! client may enter the room at any hub that had the record.
+//! A room that is taken over has no member. If its record does not fit, a room of another maker ends: one whose rooms
+//! without a member take more than a quarter of the hub's capacity. If there is no such maker, the record is left to
+//! the next hub. While a member is visible, the hub of that member is to hold the record, and all others wait. Until
+//! the room is taken over, a client may enter it at any hub that had the record.
 //!
-//! Knows of no links. Called by [`Core`] when records are hidden, when a hub is seen to drain, and when a look is due.
+//! This file knows no links. [`Core`] calls it when records are hidden, when a hub is seen to drain, and when a look is
+//! due.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,43 +31,43 @@ use super::visible_record;
 
 /// How much later than the hub before it a hub takes a room over.
 const STEP: Duration = Duration::from_millis(250);
-/// How often a room is looked at whose turn has passed, or that has a member.
+/// The time between two looks at a room whose turn has passed, or that has a member.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// How long a lost record is kept for whoever may still need it: as long as the claims of a hub that is gone.
+/// How long a lost record is kept: as long as the claims of a hub that is gone.
 const KEPT_FOR: Duration = Duration::from_secs(60);
-/// The most rooms that are kept so.
+/// The most lost rooms that are kept.
 const MOST: usize = 100_000;
 
-/// A room whose record is lost unless it is taken over.
+/// A room whose record is lost unless a hub takes it over.
 #[derive(Debug)]
 struct LostRoom {
     room: HiddenRoom,
     since: Moment,
     look: Moment,
-    /// It did not fit here.
+    /// The record did not fit here.
     passed_on: bool,
 }
 
-/// The rooms that are to be taken over.
+/// The lost rooms.
 #[derive(Debug)]
 pub(super) struct LostRooms {
     rooms: BTreeMap<NetworkKey, LostRoom>,
     due: BTreeSet<(Moment, NetworkKey)>,
-    /// Of the records of all.
+    /// The size of all their records.
     bytes: usize,
     most_bytes: usize,
 }
 
-/// What is to be done about a lost room.
+/// The next step for a lost room.
 enum Look {
-    /// Another hub has it, or it is not lost, or was for too long.
+    /// Another hub has it, or it is not lost, or it was lost for too long.
     Forget,
     At(Moment),
     TakeOver,
 }
 
 impl LostRooms {
-    /// None yet; a hub of this mesh holds records of `of_one` bytes.
+    /// None yet. Each hub of this mesh holds records of `of_one` bytes at most.
     pub(super) fn new(of_one: usize) -> Self {
         LostRooms {
             rooms: BTreeMap::new(),
@@ -73,7 +77,7 @@ impl LostRooms {
         }
     }
 
-    /// How many bytes the records of all take.
+    /// The size of all records.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -82,13 +86,13 @@ impl LostRooms {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// The record of a room that is lost as yet.
+    /// The record of a lost room.
     pub(super) fn record(&self, network: &NetworkKey) -> Option<RoomRecord> {
         RoomRecord::read(&self.rooms.get(network)?.room.data)
     }
 
-    /// A room is lost: looked at now. Of two rooms the one stays that counts. A room that is lost again, by a drain and then
-    /// with its hub, keeps its turn.
+    /// A room is lost: a look at it is due now. Of two records the one that counts is kept. A room that is lost again,
+    /// by a drain and then with its hub, keeps its turn.
     fn expect(&mut self, now: Moment, room: HiddenRoom) {
         let Some(record) = RoomRecord::read(&room.data) else {
             return;
@@ -142,7 +146,7 @@ impl LostRooms {
 }
 
 impl Core {
-    /// Whether a hub is to go on: it does not drain.
+    /// Whether a hub goes on: it does not drain.
     pub(super) fn stays(&self, hub: &HubId) -> bool {
         if *hub == self.me {
             return !self.draining;
@@ -151,7 +155,7 @@ impl Core {
         record.is_none_or(|record| !record.draining)
     }
 
-    /// Records of rooms were hidden or came: rooms are lost by that, or are lost no more.
+    /// Records of rooms were hidden or came: some rooms are lost now, and others are lost no more.
     pub(crate) fn note_lost_rooms(
         &mut self,
         now: Now,
@@ -164,7 +168,8 @@ impl Core {
         }
     }
 
-    /// A lost room is lost no more once a hub shows it that stays: if it ends there before this hub's turn, it has ended.
+    /// A lost room is lost no more once a hub that does not drain shows it. If it ends there before this hub's turn, it
+    /// has ended.
     fn note_taken_over(&mut self, network: &NetworkKey) {
         if !self.presence.rooms.lost.rooms.contains_key(network) {
             return;
@@ -177,7 +182,7 @@ impl Core {
         }
     }
 
-    /// A hub drains: its rooms are taken over while it is still there.
+    /// A hub drains: others take its rooms over while it is still there.
     pub(crate) fn expect_rooms_of(&mut self, now: Now, hub: &HubId) {
         let rooms = self.directory.read().rooms_of(hub);
         self.expect_rooms(now, rooms);
@@ -201,8 +206,8 @@ impl Core {
         }
     }
 
-    /// Whether the hub that showed a record does so no more because it is gone, or gave it up in favour of one that does not
-    /// show it either. Records are also hidden because they are of no interest here any more.
+    /// Whether the hub that showed a record is gone, or gave the record up in favour of a hub that does not show it
+    /// either. A record is also hidden when its network is of no interest here any more: then it is not lost.
     fn is_lost(&self, room: &HiddenRoom, claims: &[RoomClaim]) -> bool {
         if room.is_handed_on {
             return claims.is_empty();
@@ -271,8 +276,8 @@ impl Core {
         u32::try_from(before).unwrap_or(u32::MAX)
     }
 
-    /// Has a record of this many bytes fit, if need be at the cost of a maker whose rooms without a member take more than a
-    /// quarter of the capacity. False, and no room ends, if that is not enough.
+    /// Makes a record of this many bytes fit. If need be, rooms without a member end of a maker that has more than a
+    /// quarter of the capacity with them. If that is not enough, no room ends, and this is false.
     fn make_fair_space(&mut self, now: Now, bytes: usize) -> bool {
         let capacity = &self.presence.rooms.capacity;
         if capacity.fits(bytes) {
@@ -287,14 +292,14 @@ impl Core {
         true
     }
 
-    /// Makes the claim. False if it does not fit.
+    /// Makes the claim. False if the record does not fit.
     fn take_over(&mut self, now: Now, network: &NetworkKey) -> bool {
         let claims = self.directory.read().claims_of_id(network, &record_id());
         let rooms = &mut self.presence.rooms;
         let Some(lost) = rooms.lost.rooms.get(network) else {
             return false;
         };
-        // That of a hub which drains may have changed since.
+        // The record of a hub that drains may have changed since.
         let last = visible_record(&claims).or_else(|| rooms.lost.record(network));
         let Some(mut record) = last else {
             return false;

@@ -1,4 +1,4 @@
-//! What one hub does with rooms, alone and beside another one whose claims are played.
+//! The rules of rooms at one hub, alone and beside another hub whose claims the tests make up.
 
 use std::net::Ipv4Addr;
 
@@ -35,9 +35,9 @@ fn peer(name: &str) -> PeerId {
 
 struct Hub {
     core: Core,
-    /// The number of the other hub's last change.
+    /// The number of the last change of the other hub.
     seq: u64,
-    /// Where its clients come from.
+    /// The address of its clients.
     from: Ipv4Addr,
     /// Its clients are operators.
     is_operators: bool,
@@ -48,7 +48,7 @@ impl Hub {
         Hub::with_quota(most, ClaimQuota::default().bytes)
     }
 
-    /// Other hubs keep so many bytes of its data.
+    /// The same where other hubs keep so many bytes of its data.
     fn with_quota(most: usize, bytes: usize) -> Self {
         let rooms = RoomsConfig { idle: IDLE, most };
         let config = CoreConfig {
@@ -105,7 +105,7 @@ impl Hub {
         std::iter::from_fn(|| self.core.poll_output()).collect()
     }
 
-    /// The other hub says this.
+    /// The other hub makes these changes.
     fn hear(&mut self, ms: u64, changes: Vec<Change>) -> Vec<Output> {
         let first = self.seq + 1;
         self.seq += changes.len() as u64;
@@ -128,7 +128,7 @@ impl Hub {
         self.outputs()
     }
 
-    /// The records that are visible, and whose they are.
+    /// The visible records, each with its hub.
     fn records(&self, room: &str) -> Vec<(HubId, RoomRecord)> {
         let directory = self.core.directory().read();
         let claims = directory.claims_of_id(&network(room), &record_id());
@@ -470,7 +470,7 @@ fn whoever_makes_many_rooms_that_do_not_end_leaves_capacity_to_others() {
         assert!(accepted(&hub.create(no, no, "ada", &format!("r{no}"))));
     }
     assert_eq!(refused(&hub.create(81, 81, "ada", "one more")), why);
-    // Rooms without a member end for others, and count against nobody.
+    // Rooms without a member end for others, and count against no address.
     (1..=30).for_each(|no| drop(hub.leave(100 + no, no)));
     hub.from = Ipv4Addr::new(203, 0, 113, 7);
     assert!(accepted(&hub.create(200, 200, "eve", "again")));
@@ -559,7 +559,7 @@ fn whoever_is_there_is_in_a_room_though_its_record_is_late() {
     );
 }
 
-/// Creates a room of which so many bytes are kept.
+/// Creates a room whose record has so many bytes.
 fn create_long(hub: &mut Hub, ms: u64, claim: u64, room: &str, bytes: usize) -> Vec<Output> {
     let ask = RoomAsk::Create(Bytes::from(vec![7; bytes]));
     hub.join(ms, claim, "ada", room, ask)

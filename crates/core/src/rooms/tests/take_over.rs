@@ -1,8 +1,8 @@
-//! Rooms of which the hub that held the record is gone.
+//! Rooms whose record was at a hub that is gone.
 
 use super::*;
 
-/// The other hub has a room in which `bob` is.
+/// The other hub has a room with the member `bob`.
 fn of_the_other(hub: &mut Hub, room: &str) {
     let record = record_there(1, room, 1_000_000, 1_000_001);
     hub.hear(1, vec![record, there(2, "bob", room, 1_000_001)]);
@@ -136,7 +136,7 @@ fn a_hub_that_drains_takes_nothing_over() {
 #[test]
 fn lost_rooms_are_kept_up_to_a_number_of_bytes() {
     let mut hub = Hub::with_quota(10, 8_000);
-    // All others hold records of 8,000 bytes at most; each of these takes more than 1,000.
+    // All others hold records of 8,000 bytes at most. Each of these records takes more than 1,000.
     for no in 0..20 {
         let room = format!("r{no}");
         let record = RoomRecord {
