@@ -1,8 +1,9 @@
 //! Networks that other hubs know and this hub does not: has them asked before an answer is made, and bounds how often.
 //!
 //! In a narrow mesh a hub knows of most networks only which hubs list them (`hubmesh_core::interest`). One network is
-//! *looked at*: its members become known here for a few seconds, as for a join. Of the networks on a page *sketches* are
-//! asked for, and the counts of rooms of every hub. In a mesh that is not narrow no hub is asked, and nothing is kept.
+//! *looked at*: its members become known here for a few seconds, as for a join. Of the networks on a page *sketches*
+//! are asked for, and the counts of rooms of every hub. In a mesh that is not narrow no hub is asked, and nothing is
+//! kept.
 //!
 //! Strangers may ask as often as they like, so: looks have slots, which an address shares with all others and gets back
 //! when the network is forgotten; one request at a time asks for sketches, at a pace of [`PAUSE`] for each question;

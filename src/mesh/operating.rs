@@ -1,5 +1,5 @@
-//! The questions of this hub's operators to the mesh, and those of clients about networks that this hub does not know: this
-//! hub answers for itself, and asks the other hubs.
+//! The questions of this hub's operators to the mesh, and those of clients about networks that this hub does not know:
+//! this hub answers for itself, and asks the other hubs.
 //!
 //! `questions` has the messages between hubs, and `answering` answers them. Hubs that do not answer in time are left
 //! out.
@@ -126,8 +126,8 @@ impl Mesh {
         let _ = seen.await;
     }
 
-    /// Networks that are not known here, in short, from hubs that answer within this time. One hub is asked for each, and
-    /// none of those to avoid.
+    /// Networks that are not known here, in short, from hubs that answer within this time. One hub is asked for each,
+    /// and none of those to avoid.
     pub async fn sketches(
         &self,
         networks: &[NetworkKey],

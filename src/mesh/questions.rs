@@ -1,6 +1,6 @@
 //! Messages between hubs for their operators, except those about their state: to remove a peer, to ask for the parties
-//! of peers, for the last hour, for events as they happen, whether a member of a room has a connection, and what other hubs
-//! do not know in a narrow mesh: networks in short, and how many rooms there are.
+//! of peers, for the last hour, for events as they happen, whether a member of a room has a connection, and what other
+//! hubs do not know in a narrow mesh: networks in short, and how many rooms there are.
 //!
 //! These are messages between control planes, with a first byte of their own (`tagged`). A hub that does not know them
 //! ignores them, so the hub that asks needs a time limit. This file has the messages and the open questions;

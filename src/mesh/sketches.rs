@@ -1,8 +1,8 @@
 //! Networks in short: what one hub tells another of networks that are of no interest to the hub that asks.
 //!
-//! In a narrow mesh a hub knows of such a network which hubs list it, and no more. Each of these knows the whole network,
-//! so one of them is asked: [`plan`] chooses few hubs. A sketch has no data that a member shows, and of a room's record the name alone.
-//! Knows neither links nor questions; `operating` asks, and `answering` answers.
+//! In a narrow mesh a hub knows of such a network which hubs list it, and no more. Each of these knows the whole
+//! network, so one of them is asked: [`plan`] chooses few hubs. A sketch has no data that a member shows, and of a
+//! room's record the name alone. Knows neither links nor questions; `operating` asks, and `answering` answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -5,8 +5,8 @@
 //! it has a peer, a peer asks to be, a peer was a moment ago, or a signal waits for its target, and those that somebody
 //! looks at. `narrowing` adds the sets to which its neighbours subscribe.
 //!
-//! Owns the networks of interest, the joins and looks that wait until the members of their network are known, and the decisions
-//! about the size of the mesh. Knows nothing of links and of claims; `narrowing` carries out what follows.
+//! Owns the networks of interest, the joins and looks that wait until the members of their network are known, and the
+//! decisions about the size of the mesh. Knows nothing of links and of claims; `narrowing` carries out what follows.
 //!
 //! Invariants: a network is of interest while it has a reason, and for [`InterestConfig::linger`] after the last; each
 //! join that waits goes on once, or is withdrawn; a look ends with the joins of its network.

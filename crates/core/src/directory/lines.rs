@@ -127,6 +127,15 @@ impl Lines {
         self.sets().into_iter().flat_map(|all| all.by_name.keys())
     }
 
+    /// Whether another hub in reach has a line of a network.
+    pub(super) fn is_shown(&self, network: &NetworkKey) -> bool {
+        self.sets().is_some_and(|all| {
+            let is_visible = |hub: HubId| all.origin(&hub).is_some_and(|origin| origin.visible);
+            all.listing(network)
+                .any(|hub| hub != all.me && is_visible(hub))
+        })
+    }
+
     /// The number of lines, of all hubs.
     pub fn len(&self) -> usize {
         self.sets().map_or(0, Directory::records)

@@ -146,8 +146,9 @@ impl Directory {
             self.unshown_rooms.contains_key(key) || !self.claims_of_id(key, &record_id()).is_empty()
         };
         let here = all.filter(|key| key.is_room() && is_known(key)).cloned();
-        let listed = self.lines.all().map(|(_, key, _)| key);
-        let mut rooms: Vec<NetworkKey> = here.chain(listed.filter(NetworkKey::is_room)).collect();
+        let listed = self.lines.networks().filter(|key| key.is_room());
+        let listed = listed.filter(|key| self.lines.is_shown(key)).cloned();
+        let mut rooms: Vec<NetworkKey> = here.chain(listed).collect();
         rooms.sort_unstable();
         rooms.dedup();
         rooms
