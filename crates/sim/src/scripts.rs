@@ -256,6 +256,10 @@ pub const QUICK: &[Script] = &[
         interest::tardy_hub,
     ),
     (
+        "a network that somebody looks at is known for a while, and no hub is asked in vain",
+        interest::looked_at,
+    ),
+    (
         "a set of one network has claims of no other",
         interest::another_network,
     ),

@@ -9,6 +9,7 @@ mod driver;
 mod fate;
 mod later;
 mod links;
+mod looks;
 mod rogue;
 mod rooms;
 mod told;
@@ -156,6 +157,7 @@ pub struct World {
     promised: rooms::Promises,
     held_rooms: rooms::Held,
     ended_rooms: BTreeMap<NetworkKey, u64>,
+    looks_ended: looks::LooksEnded,
     later: later::Messages,
 }
 
@@ -187,6 +189,7 @@ impl World {
             promised: rooms::Promises::new(),
             held_rooms: rooms::Held::new(),
             ended_rooms: BTreeMap::new(),
+            looks_ended: looks::LooksEnded::new(),
             later: later::Messages::default(),
         }
     }

@@ -245,6 +245,47 @@ pub(super) fn tardy_hub(mutants: Mutants) -> Ended {
     settle(world, secs(75))
 }
 
+pub(super) fn looked_at(mutants: Mutants) -> Ended {
+    let mut world = World::wired(config(mutants, 67, 1), 3, &chain(3));
+    world.run_for(secs(3));
+    for name in ["a", "b"] {
+        world.join(0, &member("far", name));
+    }
+    world.run_for(secs(1));
+    let (far, none) = (key("far"), key("none"));
+    world.look_at(2, &none);
+    ensure(
+        world.looks_ended(2, &none) == 1
+            && !world.core(2).is_some_and(|core| core.is_interested(&none)),
+        "a look waits for a network that no hub lists",
+    )?;
+    world.look_at(2, &far);
+    let is_seen = |world: &mut World| world.looks_ended(2, &far) == 1;
+    ensure(
+        world.run_until_true(STEP, secs(1), is_seen) && claims(&mut world, 2, 0, "far") == 2,
+        "a look ends before the members are known",
+    )?;
+    // The wait is two seconds at most, and the interest ends five seconds later.
+    world.run_for(secs(8));
+    ensure(
+        claims(&mut world, 2, 0, "far") == 0,
+        "a network is kept that nobody looks at any more",
+    )?;
+    world.power_off(0);
+    world.look_at(2, &far);
+    let is_over = |world: &mut World| world.looks_ended(2, &far) == 2;
+    ensure(
+        !world.run_until_true(STEP, Duration::from_millis(1_900), is_over),
+        "a look does not wait for a hub that may answer",
+    )?;
+    ensure(
+        world.run_until_true(STEP, Duration::from_millis(200), is_over),
+        "a look waits for longer than two seconds",
+    )?;
+    world.boot(0);
+    settle(world, secs(75))
+}
+
 /// A rogue that says that it has members in a network of interest, so that hubs subscribe to it; with its incarnation.
 fn listed(mutants: Mutants, seed: u64) -> (World, HostNo, Incarnation) {
     let (mut world, rogue) = beset(config(mutants, seed, 1), 2, &[0]);

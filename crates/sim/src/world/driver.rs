@@ -121,7 +121,8 @@ impl World {
             Output::Alarm { label, text } => self.on_alarm(no, label, &text),
             Output::BackInMesh => self.mark(3 << 56 | no as u64),
             // Checked when the mesh is quiet.
-            Output::Bans | Output::Seen { .. } => {}
+            Output::Bans => {}
+            Output::Seen { network } => self.on_seen(no, network),
             Output::LeftMesh => self.on_left(no),
         }
     }
