@@ -223,6 +223,17 @@ async fn a_hub_that_does_not_answer_is_named_and_what_others_know_is_shown() {
     assert_eq!(list["rooms"][0]["roomId"], "empty", "{list}");
     assert_eq!(list["rooms"].as_array().map(Vec::len), Some(1), "{list}");
     assert_eq!(room["notAnswered"], json!([id]), "{room}");
+    // Nor is a room made or entered that such a hub may have.
+    for (path, said) in [
+        ("/api/rooms", json!({"roomId": "notes", "hostId": "cy"})),
+        ("/api/rooms/notes/join", json!({"userId": "cy"})),
+        ("/api/rooms/notes/leave", json!({"userId": "bob"})),
+    ] {
+        let told = post(&third, path, &said).await;
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        assert_eq!(told.status, status, "{path}: {}", told.body);
+        assert_eq!(told.json()["notAnswered"], json!([id]), "{path}");
+    }
     // It is not waited for again at once.
     let began = tokio::time::Instant::now();
     let list = get(&third, "/api/rooms?limit=3", StatusCode::OK).await;

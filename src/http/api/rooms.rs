@@ -99,6 +99,19 @@ async fn look_at<B: Backend>(
     app.look_at(call, &network).await
 }
 
+/// Has a room known here before a change to it. If hubs that know the room do not answer, the change is refused.
+async fn look_before_change<B: Backend>(
+    app: &Arc<App<B>>,
+    call: &Call,
+    network: &NetworkKey,
+) -> Result<(), Answered> {
+    let not_answered = app.look_at(call, network).await?;
+    match app.backend.room(network) {
+        None if !not_answered.is_empty() => Err(no_answer(not_answered)),
+        _ => Ok(()),
+    }
+}
+
 /// The rooms of the mesh, with members or without.
 #[utoipa::path(
     get, path = "/api/rooms", tag = "rooms", params(Paging), security((), ("token" = []), ("operator" = [])),
@@ -354,7 +367,7 @@ pub(super) fn create<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'sta
         let Ok(network) = NetworkKey::new(Dialect::Rooms, &body.room_id) else {
             return refused(StatusCode::BAD_REQUEST, "a roomId has 1 to 128 bytes");
         };
-        app.look_at(&call, &network).await?;
+        look_before_change(&app, &call, &network).await?;
         if app.backend.room(&network).is_some() {
             // Otherwise its host would give way to a visit that creates no room.
             return Err(Box::new(
@@ -435,7 +448,7 @@ pub(super) fn join<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
         let expires_ms = changer.grant.expires_ms;
         if !app.backend.renew_visit(&network, &peer, expires_ms) {
             // The user may be a member at a hub that this one does not know of.
-            app.look_at(&call, &network).await?;
+            look_before_change(&app, &call, &network).await?;
             if app.backend.hub_of(&network, &peer).is_some() {
                 app.ends_no_connection(&network, &peer).await?;
             }
