@@ -15,6 +15,7 @@ mod proxy;
 
 mod drain;
 mod duplicates;
+mod events;
 mod failures;
 mod interest;
 mod large;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
 use hmac::{Hmac, KeyInit, Mac};
@@ -11,8 +10,8 @@ use hubmesh_client::{ConnectOptions, PeerId, SignalKind};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, timeout};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::hub_process::{HubBuilder, HubProcess, LIMIT, eventually, eventually_within};
@@ -20,20 +19,20 @@ use crate::jwt;
 use crate::peer::{Peer, way_to};
 use crate::stage::{Site, shaped};
 
-const TOKEN: &str = "for-operators-alone";
+pub const TOKEN: &str = "for-operators-alone";
 const BEARER: (&str, &str) = ("authorization", "Bearer for-operators-alone");
 
-fn kept() -> HubBuilder {
+pub fn kept() -> HubBuilder {
     shaped().env("ADMIN_TOKEN", TOKEN)
 }
 
-async fn asked(hub: &HubProcess, path: &str) -> Value {
+pub async fn asked(hub: &HubProcess, path: &str) -> Value {
     let answer = hub.http(Method::GET, path, &[BEARER]).await;
     assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.body);
     answer.json()
 }
 
-async fn id(hub: &HubProcess) -> String {
+pub async fn id(hub: &HubProcess) -> String {
     let session = asked(hub, "/admin/api/session").await;
     session["hub"].as_str().expect("an id").to_owned()
 }
@@ -45,7 +44,7 @@ async fn bans(hub: &HubProcess) -> BTreeSet<String> {
         .collect()
 }
 
-async fn place(hub: &HubProcess, ban: &Value) -> String {
+pub async fn place(hub: &HubProcess, ban: &Value) -> String {
     let body = ban.to_string();
     let answer = hub.post("/admin/api/bans", &[BEARER], &body).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
@@ -55,13 +54,13 @@ async fn place(hub: &HubProcess, ban: &Value) -> String {
         .to_owned()
 }
 
-async fn lift(hub: &HubProcess, ban: &str) {
+pub async fn lift(hub: &HubProcess, ban: &str) {
     let path = format!("/admin/api/bans/{ban}");
     let answer = hub.http(Method::DELETE, &path, &[BEARER]).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
 }
 
-async fn agree(hubs: &[&HubProcess], want: &BTreeSet<String>) {
+pub async fn agree(hubs: &[&HubProcess], want: &BTreeSet<String>) {
     for hub in hubs {
         eventually("all hubs go by the same bans", async || {
             bans(hub).await == *want
@@ -71,7 +70,7 @@ async fn agree(hubs: &[&HubProcess], want: &BTreeSet<String>) {
 }
 
 /// Three hubs in a row.
-async fn a_chain(builder: &HubBuilder) -> [HubProcess; 3] {
+pub async fn a_chain(builder: &HubBuilder) -> [HubProcess; 3] {
     let first = builder.clone().start().await;
     let linked = |hub: &HubProcess| builder.clone().env("BOOTSTRAP_HUBS", hub.ws_url());
     let second = linked(&first).start().await;
@@ -299,106 +298,6 @@ async fn no_more_bans_than_allowed_are_placed_at_any_hub() {
     }
     lift(&first, &second).await;
     place(&first, &ban(3)).await;
-}
-
-/// What a hub tells of events, read as it comes.
-struct Listener {
-    stream: TcpStream,
-    heard: String,
-}
-
-impl Listener {
-    async fn at(hub: &HubProcess) -> Self {
-        let stream = TcpStream::connect(hub.addr).await.expect("the hub listens");
-        let mut listener = Listener {
-            stream,
-            heard: String::new(),
-        };
-        let head = format!(
-            "GET /admin/api/events HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
-        );
-        let sent = listener.stream.write_all(head.as_bytes()).await;
-        sent.expect("it is sent");
-        listener.until("event: hello").await;
-        listener
-    }
-
-    async fn until(&mut self, word: &str) {
-        let mut buffer = [0; 8192];
-        let until = Instant::now() + LIMIT;
-        while !self.heard.contains(word) {
-            let read = tokio::time::timeout_at(until, self.stream.read(&mut buffer)).await;
-            let read = read.unwrap_or_else(|_| panic!("no {word} in time: {}", self.heard));
-            let read = read.expect("the connection stands");
-            assert!(read > 0, "it ended: {}", self.heard);
-            self.heard += &String::from_utf8_lossy(&buffer[..read]);
-        }
-    }
-
-    /// Waits for an event of this type with all of these in it.
-    async fn hears(&mut self, kind: &str, words: &[&str]) {
-        let mut buffer = [0; 8192];
-        let until = Instant::now() + LIMIT;
-        loop {
-            let mut events = self.heard.split("\n\n");
-            let named = format!("event: {kind}\n");
-            let found = events.any(|event| {
-                event.contains(&named) && words.iter().all(|word| event.contains(word))
-            });
-            if found {
-                return;
-            }
-            let read = tokio::time::timeout_at(until, self.stream.read(&mut buffer)).await;
-            let read = read.unwrap_or_else(|_| panic!("no {kind} {words:?}: {}", self.heard));
-            let read = read.expect("the connection stands");
-            assert!(read > 0, "it ended: {}", self.heard);
-            self.heard += &String::from_utf8_lossy(&buffer[..read]);
-        }
-    }
-}
-
-#[tokio::test]
-async fn any_hub_tells_what_happens_at_all() {
-    let [first, second, mut third] = a_chain(&kept()).await;
-    let (at_second, at_third) = (id(&second).await, id(&third).await);
-    let mut listener = Listener::at(&first).await;
-    let mut joined = Vec::new();
-    // Until the other hubs have heard that somebody listens.
-    eventually(
-        "a join at the last hub is heard of at the first",
-        async || {
-            let peer = Peer::join(&third, "kept").await;
-            let name = peer.id().to_owned();
-            joined.push(peer);
-            let heard = timeout(Duration::from_secs(2), listener.until(&name)).await;
-            heard.is_ok()
-        },
-    )
-    .await;
-    let last = joined.pop().expect("it joined");
-    let name = last.id().to_owned();
-    listener
-        .hears("join", &[&name, &at_third, "\"network\":\"kept\""])
-        .await;
-    last.goodbye().await;
-    listener
-        .hears("leave", &[&name, &at_third, "goodbye"])
-        .await;
-    let ban = place(&second, &json!({ "id": name })).await;
-    listener
-        .hears("operator", &["\"action\":\"ban\"", &ban, &at_second])
-        .await;
-    let id = name.parse::<PeerId>().expect("an id");
-    let barred = Peer::ask_to_join(&third, "kept", id).await;
-    barred.is_closed().await;
-    listener
-        .hears("refusal", &["banned", &name, "127.0.0.1", &at_third])
-        .await;
-    third.kill9().await;
-    listener
-        .hears("hub-lost", &[&format!("\"other\":\"{at_third}\"")])
-        .await;
-    listener.hears("link-down", &[&at_second, &at_third]).await;
 }
 
 #[tokio::test]
