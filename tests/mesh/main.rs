@@ -13,6 +13,7 @@ mod peer;
 #[path = "../common/proxy.rs"]
 mod proxy;
 
+mod banned;
 mod drain;
 mod duplicates;
 mod events;
