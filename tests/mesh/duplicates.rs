@@ -50,7 +50,7 @@ async fn a_peer_that_comes_back_on_another_hub_gets_its_signals_there_and_nowher
 }
 
 /// A peer that has joined and from now on reads nothing and answers nothing, while its socket stays open.
-async fn half_open(hub: &HubProcess, network: &str) -> Client {
+pub async fn half_open(hub: &HubProcess, network: &str) -> Client {
     let id = PeerId::random();
     let mut client = Client::connect(&way_to(hub, &id))
         .await

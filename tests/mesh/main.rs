@@ -14,6 +14,7 @@ mod peer;
 mod proxy;
 
 mod banned;
+mod contested;
 mod drain;
 mod duplicates;
 mod events;
