@@ -104,6 +104,13 @@ fn a_host_talks_to_forty_guests_at_once_across_two_hubs() {
 }
 
 #[test]
+fn a_client_that_an_operator_removes_is_told_by_its_library() {
+    play_on("removed", || {
+        Hub::two_linked(&[("ADMIN_TOKEN", "for-operators-alone")])
+    });
+}
+
+#[test]
 fn links_outlive_a_restarted_hub_and_its_clients_come_back_to_it() {
     play_on("restart", one);
 }

@@ -1,5 +1,6 @@
 // What unmodified PeerJS clients must be able to do, as stories over a list of hub URLs. As peerpigeon's stories do,
-// they know nothing of how many hubs there are beyond that list; those without `backstage` play on npm `peer` as well.
+// they know nothing of how many hubs there are beyond that list. Those without `backstage` and without an operator play on npm
+// `peer` as well.
 
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -11,6 +12,7 @@ const BACK_WITHIN_MS = 40_000;
 // Less than the five seconds that an offer waits for its target.
 const LATE_BY_MS = 3_000;
 const CROWD = 20;
+const ADMIN_TOKEN = 'for-operators-alone';
 
 const last = (hubs) => hubs[hubs.length - 1];
 const name = (what) => `${what}-${randomUUID()}`;
@@ -220,6 +222,27 @@ export async function party({ stage, hubs }) {
     const talked = await there.ask('crowdTalksTo', guests);
     ensure(talked === guests.length, `${talked} did`);
   }, LINKED_WITHIN_MS);
+}
+
+/** An operator removes a client: its library reports it, its links stay open, and another client may have its id. */
+export async function removed({ stage, hubs }) {
+  const ada = await online(stage, 'Ada', hubs[0]);
+  const bob = await online(stage, 'Bob', last(hubs));
+  const label = await link(ada, bob);
+  await check('an operator removes Bob, at the hub of Ada', async () => {
+    const headers = { authorization: `Bearer ${ADMIN_TOKEN}` };
+    const answer = await fetch(`${hubs[0]}admin/api/peers/peerjs/peerjs/${bob.id}`, { method: 'DELETE', headers });
+    ensure(answer.ok, `${answer.status} ${await answer.text()}`);
+  });
+  await check('the library of Bob reports it', async () => {
+    const error = await toldInWords(bob, 'error');
+    ensure(error === 'error server-error: removed by an operator', error);
+    await told(bob, 'disconnected');
+    ensure(!(await bob.ask('isOnline')), 'Bob is still connected to its hub');
+  });
+  await exchange(ada, bob, label);
+  const cy = await online(stage, 'Cy', hubs[0], { id: bob.id });
+  await exchange(ada, cy, await link(ada, cy));
 }
 
 /** Links outlive their hub; an application that reconnects when it is told to is back on the hub after it. */
