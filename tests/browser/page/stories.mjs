@@ -117,6 +117,26 @@ export async function live({ stage, hubs, backstage }) {
       ensure((await shown()).includes(part), `no ${part} in ${await shown()}`);
     }
   });
+  await check('behind a proxy that ends TLS, the lines have the address and the scheme of the proxy', async () => {
+    const { page } = await stage.visitor('Bob', hubs[0]);
+    await page.route('https://hub.example/**', async (route) => {
+      const { pathname, search } = new URL(route.request().url());
+      await route.fulfill({ response: await route.fetch({ url: new URL(pathname + search, hubs[0]).href }) });
+    });
+    await page.goto('https://hub.example/');
+    await until(async () => (await text(page, '#way pre')).includes("mesh.connect('wss://hub.example')"));
+    await page.getByRole('tab', { name: 'PeerJS' }).click();
+    const lines = await text(page, '#way pre');
+    for (const part of ["host: 'hub.example'", 'port: 443', 'secure: true']) ensure(lines.includes(part), `no ${part} in ${lines}`);
+    await page.close();
+  });
+  await check('the button copies the lines', async () => {
+    await ada.page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+    await ada.page.getByRole('button', { name: 'Copy the lines for OctateCode' }).click();
+    await ada.page.getByText('Copied').waitFor();
+    const copied = await ada.page.evaluate(() => navigator.clipboard.readText());
+    ensure(copied === (await text(ada.page, '#way pre')), copied);
+  });
   const own = () => text(ada.page, '#figures .figure:first-child dd');
   await check('a peer that comes is seen', async () => {
     ensure((await own()).startsWith('0'), await own());
