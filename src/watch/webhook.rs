@@ -203,14 +203,16 @@ async fn send(
 #[cfg(test)]
 mod tests {
     use hubmesh_core::ids::HubId;
+    use serde_json::Value;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     use super::super::event::What;
+    use super::super::ring::KEPT;
     use super::*;
 
     #[test]
-    fn a_signature_is_that_of_the_time_and_the_body() {
+    fn a_signature_covers_the_time_and_the_body() {
         let secret = Secret::new("0123456789abcdef");
         // echo -n '1700000000000.{}' | openssl dgst -sha256 -hmac 0123456789abcdef
         assert_eq!(
@@ -219,8 +221,8 @@ mod tests {
         );
     }
 
-    /// Takes one post; how many events were in it.
-    async fn take(listener: &TcpListener) -> usize {
+    /// Reads one post, and leaves it without an answer.
+    async fn read(listener: &TcpListener) -> (TcpStream, Value) {
         let (mut stream, _) = listener.accept().await.expect("a post");
         let mut text = String::new();
         let mut buffer = [0; 4_096];
@@ -229,14 +231,23 @@ mod tests {
             assert!(length > 0, "it ended: {text}");
             text += std::str::from_utf8(&buffer[..length]).expect("text");
         }
-        let answer = b"HTTP/1.1 204 X\r\nConnection: close\r\n\r\n";
-        stream.write_all(answer).await.expect("it is read");
-        assert!(text.contains("\"dropped\":0"), "{text}");
-        text.matches("\"event\":").count()
+        let (_, body) = text.split_once("\r\n\r\n").expect("a head");
+        (stream, serde_json::from_str(body).expect("JSON"))
     }
 
-    #[tokio::test]
-    async fn a_backlog_is_posted_without_a_pause() {
+    async fn accept(mut stream: TcpStream) {
+        let answer = b"HTTP/1.1 204 X\r\nConnection: close\r\n\r\n";
+        stream.write_all(answer).await.expect("it is read");
+    }
+
+    /// How many events are in a post, and how many it says were dropped before them.
+    fn counts(body: &Value) -> (usize, Option<u64>) {
+        let events = body["events"].as_array().expect("a list");
+        (events.len(), body["dropped"].as_u64())
+    }
+
+    /// Runs the story of a receiver beside the task that posts.
+    async fn play(story: impl AsyncFnOnce(&TcpListener, &Events)) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let at = listener.local_addr().expect("an address");
         let settings = WebhookSettings {
@@ -245,26 +256,53 @@ mod tests {
         };
         let metrics = Metrics::new();
         let events = Events::new(HubId([1; 20]), 1, Arc::clone(&metrics));
-        let posting = follow(&events, &settings, &metrics);
-        let taking = async {
+        tokio::select! {
+            // This has to begin first: it posts only later events.
+            biased;
+            () = follow(&events, &settings, &metrics) => panic!("it posts for as long as the hub lives"),
+            () = story(&listener, &events) => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn a_backlog_is_posted_without_a_pause() {
+        let story = async |listener: &TcpListener, events: &Events| {
             for _ in 0..10 * BATCH {
                 events.note(What::Missed { count: 1 });
             }
             for _ in 0..10 {
-                assert_eq!(take(&listener).await, BATCH);
+                let (stream, body) = read(listener).await;
+                assert_eq!(counts(&body), (BATCH, Some(0)));
+                accept(stream).await;
             }
         };
-        // It would take ten times as long as a batch is gathered.
-        tokio::select! {
-            // It posts what happens once it has begun.
-            biased;
-            () = posting => {}
-            done = timeout(5 * GATHER, taking) => done.expect("they are posted at once"),
-        }
+        // With a pause before each batch, it would take ten times as long as one batch is gathered.
+        let played = timeout(5 * GATHER, play(story)).await;
+        played.expect("they are posted at once");
+    }
+
+    #[tokio::test]
+    async fn events_that_do_not_fit_while_a_post_waits_are_counted_and_the_rest_is_posted() {
+        let story = async |listener: &TcpListener, events: &Events| {
+            events.note(What::Missed { count: 1 });
+            let (stream, body) = read(listener).await;
+            assert_eq!(counts(&body), (1, Some(0)));
+            for _ in 0..KEPT + 70 {
+                events.note(What::Missed { count: 1 });
+            }
+            accept(stream).await;
+            for dropped in [70, 0] {
+                let (stream, body) = read(listener).await;
+                assert_eq!(counts(&body), (BATCH, Some(dropped)));
+                accept(stream).await;
+            }
+        };
+        let played = timeout(POST_WITHIN, play(story)).await;
+        played.expect("the posts come");
     }
 
     #[test]
-    fn the_host_is_named_with_its_port_alone() {
+    fn the_request_names_the_host_with_its_port() {
         let url = Url::parse("https://[2001:db8::1]:8443/hook?a=b#c").expect("an address");
         assert_eq!(authority(&url), "[2001:db8::1]:8443");
         let settings = WebhookSettings {
