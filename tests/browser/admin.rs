@@ -1,4 +1,4 @@
-//! The operator's page, in Chromium: on three hubs, and on a simulated mesh of a hundred.
+//! The operator's page, in Chromium: on real hubs, and on simulated meshes.
 //!
 //! Owns which hubs each story of `tests/browser/admin/stories.mjs` is played on, and nothing of the stories.
 
@@ -26,7 +26,20 @@ fn the_operator_s_page_is_read_only_where_operators_are_not_told_apart() {
     play_on("reader", || Hub::two_linked(&[]));
 }
 
-/// The hub only has to be there: this mesh is simulated.
+#[test]
+fn an_operator_sees_signals_that_wait_and_ids_that_are_contested() {
+    play_on("pending", || {
+        Hub::two_linked(&[TOKEN, ("PEERJS_EXPIRE_TIMEOUT_MS", "60000")])
+    });
+}
+
+/// The story simulates a mesh of its own. The runner needs one hub.
+#[test]
+fn waiting_signals_and_contests_come_page_by_page() {
+    play_on("pages", || vec![Hub::start(&[])]);
+}
+
+/// The story simulates a mesh of its own. The runner needs one hub.
 #[test]
 fn the_operator_s_page_stays_quick_with_a_hundred_hubs_and_ten_thousand_networks() {
     play_on("large", || vec![Hub::start(&[])]);

@@ -1,8 +1,8 @@
 // node admin/mock.mjs [PORT [EVENTS_PER_SECOND]]
 //
-// A hub's side of the operator's page without a hub: a hundred hubs in seven regions, ten thousand networks, and a feed of
-// events. For the test that the page stays quick in a mesh of that size, and for looking at it by hand. Serves web/dist under
-// the policy that hubs send, and answers what docs/admin.md says, with numbers of its own that change all the time.
+// A simulated mesh for the operator's page: a hundred hubs in seven regions, ten thousand networks, and a stream of events.
+// Stories use it for meshes of that size and for long lists, and developers use it to look at the page. It serves web/dist
+// with the policy that hubs send, and answers as docs/admin.md says, with invented numbers that change all the time.
 
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
@@ -31,6 +31,11 @@ function dice(seed) {
 const hex = (roll) => Array.from({ length: 40 }, () => Math.floor(16 * roll()).toString(16)).join('');
 
 export class MockHub {
+  /** The rows of `/admin/api/waiting` and of `/admin/api/contests`, in any order. A story may replace them at any time. */
+  waiting;
+  contests = [];
+  /** The hubs that those two name in `notAnswered`. */
+  silent = [];
   #roll = dice(7);
   #began = Date.now();
   #bans = [];
@@ -46,7 +51,8 @@ export class MockHub {
       dialect: DIALECTS[number % DIALECTS.length],
       network: `${['game', 'doc', 'call', 'lobby'][number % 4]}-${String(number).padStart(5, '0')}`,
       peers: 1 + Math.floor(9 * this.#roll()),
-    })).sort((one, other) => key(one).localeCompare(key(other)));
+    }));
+    this.waiting = this.#targets();
     this.#timer = setInterval(() => this.#happen(eventsPerSecond / 10), 100);
   }
 
@@ -76,7 +82,7 @@ export class MockHub {
     };
   }
 
-  /** Two to the next of its region, and one abroad: about as many as hubs choose by themselves. */
+  /** Each hub has two links in its region and one to a random hub: about as many links as hubs choose by themselves. */
   #links() {
     const all = new Map();
     const link = (one, other) => {
@@ -89,6 +95,12 @@ export class MockHub {
       link(hub, this.hubs[Math.floor(this.#roll() * this.hubs.length)]);
     });
     return [...all.values()];
+  }
+
+  /** Signals wait at eight of nine hubs. */
+  #targets() {
+    const rows = this.hubs.map(({ id }, number) => ({ dialect: 'pigeon', network: 'global', id: `target of ${id.slice(0, 8)}`, hub: id, sinceMs: this.#began, count: number % 9 }));
+    return rows.filter(({ count }) => count > 0);
   }
 
   #happen(many) {
@@ -116,7 +128,7 @@ export class MockHub {
     if (name === 'events') return this.#listener(response);
     const body = await this.#body(request);
     const answer = this[`${request.method} ${name}`]?.(searchParams, { body, rest });
-    const value = answer ?? { error: 'there is nothing here' };
+    const value = answer ?? { error: 'there is nothing at this path' };
     response.writeHead(answer ? 200 : 404, { 'content-type': 'application/json' }).end(JSON.stringify(value));
   }
 
@@ -140,12 +152,21 @@ export class MockHub {
     response.on('close', () => this.#readers.delete(response));
   }
 
+  /** A page begins behind `after`, whether that row is still there or not. */
   #page(list, keyOf, asked) {
     const after = asked.get('after');
     const limit = Number(asked.get('limit') ?? 100);
-    const start = after === null ? 0 : list.findIndex((one) => keyOf(one) === after) + 1;
-    const shown = list.slice(start, start + limit);
-    return { shown, next: start + limit < list.length ? keyOf(shown.at(-1)) : null, total: list.length };
+    const sorted = list.map((row) => [keyOf(row), row]).sort(([one], [other]) => (one < other ? -1 : 1));
+    const rest = sorted.filter(([own]) => after === null || own > after);
+    const shown = rest.slice(0, limit);
+    return { shown: shown.map(([, row]) => row), next: limit < rest.length ? shown.at(-1)[0] : null, total: list.length };
+  }
+
+  #awaited(name, asked) {
+    const rows = this[name];
+    const { shown, next, total: ids } = this.#page(rows, awaitedKey, asked);
+    const hubs = this.hubs.filter(({ id }) => !this.silent.includes(id)).map(({ id }) => ({ hub: id, [name]: count(rows, id) }));
+    return { hubs, [name]: shown, notAnswered: this.silent, next, ids, total: rows.reduce((sum, { count }) => sum + count, 0) };
   }
 
   'GET session'() {
@@ -166,8 +187,8 @@ export class MockHub {
         memoryBytes: 40_000_000 + hub.peers * 9_000,
         openFiles: hub.peers + 40,
         clockAheadMs: number === 77 ? 2_300 : Math.floor(9 * this.#roll()) - 4,
-        waiting: number % 9,
-        contests: 0,
+        waiting: count(this.waiting, hub.id),
+        contests: count(this.contests, hub.id),
         alarms: number === 21 ? 3 : 0,
       },
     }));
@@ -204,16 +225,12 @@ export class MockHub {
     return { stepMs: STEP_MS, hubs: this.hubs.map(({ id }) => id), notAnswered: [], t, joins: wave(900, 40), leaves: wave(880, 42), signals: wave(9_000, 35), failures: wave(20, 25), refusals };
   }
 
-  'GET waiting'() {
-    const hubs = this.hubs.map(({ id }, number) => ({ hub: id, waiting: number % 9 }));
-    const waiting = hubs
-      .filter(({ waiting }) => waiting > 0)
-      .map(({ hub, waiting }) => ({ dialect: 'pigeon', network: 'global', id: `nobody at ${hub.slice(0, 8)}`, hub, sinceMs: Date.now() - 2_000, count: waiting }));
-    return { hubs, waiting: waiting.slice(0, 50), notAnswered: [], next: null, ids: waiting.length, total: hubs.reduce((sum, { waiting }) => sum + waiting, 0) };
+  'GET waiting'(asked) {
+    return this.#awaited('waiting', asked);
   }
 
-  'GET contests'() {
-    return { hubs: this.hubs.map(({ id }) => ({ hub: id, contests: 0 })), contests: [], notAnswered: [], next: null, ids: 0, total: 0 };
+  'GET contests'(asked) {
+    return this.#awaited('contests', asked);
   }
 
   'GET bans'() {
@@ -240,6 +257,10 @@ export class MockHub {
 }
 
 const key = ({ dialect, network }) => `${dialect}/${network}`;
+const awaitedKey = ({ dialect, network, id, hub }) => `${dialect}/${network}/${id}/${hub}`;
+
+/** How many signals or joins of these rows are at this hub. */
+const count = (rows, hub) => rows.reduce((sum, row) => sum + (row.hub === hub ? row.count : 0), 0);
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [port, eventsPerSecond] = process.argv.slice(2).map(Number);

@@ -1,4 +1,4 @@
-// Peers of all dialects without a browser, as far as the operator's page sees them: they come, and are told when they have to go.
+// Peers of all dialects without a browser. They only join, so that the operator's page can show and remove them.
 
 import { once } from 'node:events';
 
@@ -8,7 +8,7 @@ export const DIALECTS = ['pigeon', 'peerjs', 'rooms', 'coordinator', 'yjs'];
 
 const hexId = (number) => number.toString(16).padStart(40, 'a');
 
-/** Where each connects, and what it says to be in `network`: a text once it is connected, or what answers a message. */
+/** How a peer of each dialect joins `network`: `path` to connect to, the `first` message, and then answers to messages. */
 const WAYS = {
   pigeon: {
     path: (id) => `ws?peerId=${id}`,
@@ -32,7 +32,7 @@ const WAYS = {
   yjs: { path: () => 'yjs', first: (_, network) => ({ type: 'subscribe', topics: [network] }) },
 };
 
-/** A peer of that dialect in that network. Its `closed` gives the code and the words by which the hub ended it. */
+/** A peer of this dialect in this network. `closed` resolves with the code and the reason of the hub's close. */
 export async function peer(hub, dialect, id, network) {
   const way = WAYS[dialect];
   const socket = new WebSocket(`${hub.replace('http', 'ws')}${way.path(encodeURIComponent(id))}`);
@@ -44,7 +44,7 @@ export async function peer(hub, dialect, id, network) {
   return { id, socket, closed };
 }
 
-/** As many of each dialect, over all hubs in turn. PeerJS has one network for all, its realm. */
+/** `many` peers, of all dialects and at all hubs in turn. All PeerJS peers are in one network, the realm. */
 export async function crowd(hubs, many) {
   const wanted = Array.from({ length: many }, (_, number) => number);
   return Promise.all(

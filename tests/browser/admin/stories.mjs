@@ -1,4 +1,4 @@
-// What the operator's page must do, as stories over the addresses of hubs.
+// Stories about the operator's page. Each is played on the hubs whose addresses it is given.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -6,15 +6,17 @@ import { accessible, calm, MARKUP, narrow, pictures, text, unharmed } from '../l
 import { check, ensure, note, until } from '../report.mjs';
 import { MockHub } from './mock.mjs';
 import { crowd, DIALECTS, peer } from './peers.mjs';
+import { enter, view } from './visit.mjs';
 
-const TOKEN = 'for-operators-alone';
+export { pages, pending } from './pending.mjs';
+
 const VIEWS = ['Mesh', 'Networks', 'Traffic', 'Signals', 'Bans', 'Events'];
 const CROWD = 50;
 
-/** What a hub promises of its page, in milliseconds. */
+/** The longest times until the page shows a change, in milliseconds. */
 const SEES = { join: 2_000, death: 6_000, rebirth: 5_000 };
 
-/** Says how long it took, and fails where that was too long. */
+/** Measures `work`, and fails if it took too long. */
 async function within(name, mostMs, work) {
   await check(name, async () => {
     const began = performance.now();
@@ -25,22 +27,15 @@ async function within(name, mostMs, work) {
   });
 }
 
-const view = (page, name) => page.getByRole('tab', { name, exact: true }).click();
 const row = (page, id) => page.locator('#peers tr', { has: page.locator('th', { hasText: id }) });
 
-async function enter(page) {
-  await page.getByLabel('ADMIN_TOKEN').fill(TOKEN);
-  await page.getByRole('button', { name: 'Log in' }).click();
-  await page.getByRole('tab', { name: 'Mesh' }).waitFor();
-}
-
-/** The number of a figure at the head of the page. */
+/** The value of a figure at the top of the page. */
 async function figure(page, name) {
   const shown = await page.locator('#figures .figure', { has: page.getByText(name, { exact: true }) }).locator('dd').innerText();
   return Number(shown.split('\n')[0].replaceAll(',', ''));
 }
 
-/** The hubs that the picture and the table show, but for those that are lost. */
+/** The number of hubs that the picture and the table show, without lost ones. -1 if the two differ. */
 async function hubsShown(page) {
   const drawn = await page.locator('.picture .hub:not(.lost)').count();
   const listed = await page.locator('#hubs tbody tr:not(.lost)').count();
@@ -86,7 +81,7 @@ export async function mesh({ stage, hubs, backstage }) {
     await page.getByLabel('ADMIN_TOKEN').waitFor();
     ensure((await page.locator('#figures').count()) === 0, 'the figures are there');
   });
-  // The console has a line of the browser's own for each answer that is a refusal, as to the wrong token.
+  // The browser itself writes a line to the console for each refusal. The wrong token causes one.
   await calm([eve], [/status of 401/]);
 }
 
@@ -101,7 +96,7 @@ async function seesJoins(page, hubs) {
   });
   await check('an id with markup in it stays text in lists and events', async () => {
     await page.getByRole('button', { name: 'a <b>room</b>' }).click();
-    await row(page, MARKUP).waitFor();
+    await row(page, MARKUP).getByText('127.0.0.1').waitFor();
     await view(page, 'Events');
     await page.locator('.events li', { hasText: MARKUP }).first().waitFor();
   });
@@ -148,7 +143,7 @@ async function steers(page, hubs) {
   });
 }
 
-/** Every view, for everybody, in both lights and on a narrow screen. */
+/** Every view is accessible in the light and dark scheme, and fits a narrow screen. */
 async function looksWell(page) {
   for (const name of VIEWS) {
     await view(page, name);
@@ -190,7 +185,7 @@ export async function reader({ stage, hubs }) {
   await calm([eve]);
 }
 
-/** How long the page did nothing else, at the longest and in all, while `work` went on. */
+/** The longest task of the page during `work`, and the sum of its long tasks. */
 async function busy(page, work) {
   await page.evaluate(() => {
     window.longest = 0;
@@ -206,7 +201,7 @@ async function busy(page, work) {
   return page.evaluate(() => ({ longest: Math.round(window.longest), blocked: Math.round(window.blocked) }));
 }
 
-/** From a press to what it leads to, in milliseconds. */
+/** The time from an action to its result on the page, in milliseconds. */
 async function answerTime(act, wait) {
   const began = performance.now();
   await act();
@@ -220,14 +215,14 @@ const WATCHED_MS = 10_000;
 export async function large({ stage }) {
   const mock = new MockHub();
   try {
-    await looksAtLarge(stage, await mock.listen());
+    await looksAtLarge(stage, mock);
   } finally {
     mock.close();
   }
 }
 
-async function looksAtLarge(stage, url) {
-  const eve = await stage.visitor('Eve', url);
+async function looksAtLarge(stage, mock) {
+  const eve = await stage.visitor('Eve', await mock.listen());
   const { page } = eve;
   await check('a hundred hubs are drawn and listed, none of them outside the picture', async () => {
     await until(async () => (await hubsShown(page)) === 100);
@@ -237,6 +232,11 @@ async function looksAtLarge(stage, url) {
       return dots.filter(({ left, right, top, bottom }) => left < box.left || right > box.right || top < box.top || bottom > box.bottom).length;
     });
     ensure(outside === 0, `${outside} stick out`);
+  });
+  await check('a hub that drains, is silent, had alarms or has another time is marked in words', async () => {
+    for (const [number, words] of [[13, 'no report'], [21, '3 alarms'], [41, 'draining'], [77, 'clock']]) {
+      await page.locator(`#hubs tr[data-hub="${mock.hubs[number].id}"] .tag`, { hasText: words }).waitFor();
+    }
   });
   await check('the page is its own most of the time, with 200 events a second', async () => {
     const { longest, blocked } = await busy(page, () => sleep(WATCHED_MS));

@@ -1,10 +1,10 @@
-// What the hub tells operators in JSON, and what they may have it do. docs/admin.md has all of it.
+// The hub's JSON for operators, and the requests that change something. docs/admin.md describes all of it.
 import { Refused } from '../api';
 
 export interface Session {
   access: 'full' | 'read' | 'none';
   with: 'bearer' | 'cookie' | 'listener' | 'loopback' | null;
-  /** Whether there is a token to log in with. */
+  /** The hub has an ADMIN_TOKEN, so a login is possible. */
   login: boolean;
   hub: string;
 }
@@ -33,7 +33,7 @@ export interface Hub {
   rttMs: number | null;
   peers: number;
   draining: boolean;
-  /** Null where it did not say. */
+  /** Null if the hub did not report it. */
   condition: Condition | null;
 }
 
@@ -92,7 +92,7 @@ export interface History {
   refusals: Record<string, number[]>;
 }
 
-/** An id that signals or joins wait for at a hub. */
+/** An id for which signals or joins wait at a hub. */
 export interface AwaitedRow {
   dialect: string;
   network: string;
@@ -102,7 +102,7 @@ export interface AwaitedRow {
   count: number;
 }
 
-/** The total is of signals or joins; `ids` counts the rows of all pages. */
+/** `total` counts signals or joins, and `ids` the rows of all pages. */
 interface Awaited extends Page {
   notAnswered: string[];
   ids: number;
@@ -147,7 +147,7 @@ export interface BanWish {
   seconds: number;
 }
 
-/** Of whom a peer's claim is. */
+/** A peer in one of its networks. */
 export interface Member {
   dialect: string;
   network: string;
@@ -159,7 +159,7 @@ const API = '/admin/api';
 const ANSWERS_WITHIN_MS = 6_000;
 
 async function ask<T>(method: string, path: string, body?: object): Promise<T> {
-  // No form of another page can send this header: the hub takes changes by the cookie with it alone.
+  // No form of another page can send this header. With a cookie, the hub makes changes only if the header is there.
   const headers: Record<string, string> = method === 'GET' ? {} : { 'X-Hubmesh-Admin': '1' };
   if (body) headers['Content-Type'] = 'application/json';
   const answer = await fetch(`${API}/${path}`, {
@@ -196,10 +196,10 @@ export function place(wish: BanWish) {
 
 export const lift = (ban: string) => ask<unknown>('DELETE', `bans/${encodeURIComponent(ban)}`);
 
-/** Has a peer removed, named in the query: a browser takes segments that are one dot or two out of every path. */
+/** Removes a peer. The query names it, because a browser removes segments that are `.` or `..` from every path. */
 export const remove = ({ dialect, network, id }: Member) => ask<unknown>('DELETE', `peers?${new URLSearchParams({ dialect, network, id })}`);
 
-/** A path with these parameters; those without a value are left out. */
+/** A path with these parameters. Parameters without a value are left out. */
 export function query(path: string, parameters: Record<string, string | number | null | undefined>): string {
   const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined && value !== '');
   return `${path}?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}`;
@@ -207,7 +207,7 @@ export function query(path: string, parameters: Record<string, string | number |
 
 export const EVENTS_URL = `${API}/events`;
 
-/** How a refusal or a hub that does not answer reads. */
+/** The words for a request that failed. */
 export function whyNot(error: unknown): string {
   if (error instanceof Refused) return error.message;
   return 'this hub does not answer';

@@ -1,4 +1,4 @@
-// The operator's page: who looks, the mesh in figures, and one of the views.
+// The operator's page: the login, the figures of the mesh, and one of the views.
 import { useCallback, useEffect, useMemo, useState } from 'preact/hooks';
 
 import { Figure, Pill } from '../health';
@@ -22,7 +22,7 @@ import { TrafficView } from './traffic';
 
 const VIEWS = ['Mesh', 'Networks', 'Traffic', 'Signals', 'Bans', 'Events'] as const;
 type View = (typeof VIEWS)[number];
-/** The picture: often enough that a hub that vanished without a word is seen, also where events do not get through. */
+/** Often enough to show in time that a hub is lost, also while no events arrive. */
 const MESH_EVERY_MS = 2_000;
 const SESSION_AGAIN_MS = 5_000;
 const RECENT = 12;
@@ -83,7 +83,7 @@ function useView() {
 export function App() {
   const { session, trouble, ask } = useSession();
   const isIn = session !== null && session.access !== 'none';
-  // Where operators are not told apart, the hub tells nobody what happens.
+  // A hub without ADMIN_TOKEN and ADMIN_ADDR shows its events to nobody.
   const feed = useFeed(isIn && session.access === 'full');
   const live = useMesh(isIn);
   const leave = async () => {
@@ -115,11 +115,11 @@ export function App() {
 }
 
 function Verdict({ trouble, feed, session, mesh }: { trouble: string | null; feed: Feed; session: Session | null; mesh: Mesh | null }) {
-  if (trouble) return <Pill mood="bad" text={`No news: ${trouble}`} />;
+  if (trouble) return <Pill mood="bad" text={`Not up to date: ${trouble}`} />;
   if (!session || session.access === 'none' || !mesh) return <Pill mood="unknown" text="Asking the hub" />;
   const { lost, draining } = totals(mesh);
   if (lost) return <Pill mood="bad" text={`${count(lost, 'hub')} lost`} />;
-  if (!feed.isLive && session.access === 'full') return <Pill mood="warn" text="No events; asking every other second" />;
+  if (!feed.isLive && session.access === 'full') return <Pill mood="warn" text="No events; the page asks every two seconds" />;
   if (draining) return <Pill mood="warn" text={`${count(draining, 'hub')} draining`} />;
   return <Pill mood="well" text="Live" />;
 }
@@ -175,19 +175,19 @@ function Panel({ view, mesh, feed, mayAct, wish }: PanelProps) {
   }
 }
 
-/** What is shown to whoever is known to be an operator, and not to all of this machine. */
+/** In place of a view that only operators see. The hub's own machine sees the other views. */
 function ForOperators({ title }: { title: string }) {
   return (
     <section class="card">
       <h2>{title}</h2>
-      <p class="soft">Shown to operators alone: set ADMIN_TOKEN or ADMIN_ADDR.</p>
+      <p class="soft">Only operators see this: set ADMIN_TOKEN or ADMIN_ADDR.</p>
     </section>
   );
 }
 
 function Figures({ mesh }: { mesh: Mesh }) {
   const { hubs, lost, draining, silent, peers, messagesPerS, waiting, contests } = totals(mesh);
-  const notes = [lost && `${lost} lost`, draining && `${draining} draining`, silent && `${silent} say nothing`].filter(Boolean);
+  const notes = [lost && `${lost} lost`, draining && `${draining} draining`, silent && `${silent} without a report`].filter(Boolean);
   return (
     <dl class="figures" id="figures">
       <Figure name="Hubs" value={hubs.toLocaleString('en')} note={notes.join(', ') || count(mesh.links.length, 'link')} />
@@ -205,7 +205,7 @@ function MeshView({ mesh, feed, seesAll }: { mesh: Mesh; feed: Feed; seesAll: bo
     document.querySelector(`#hubs tr[data-hub="${CSS.escape(hub)}"]`)?.scrollIntoView({ block: 'nearest' });
   };
   const grave = feed.events.find((event) => weight(event) === 'bad');
-  // Made anew when the mesh was asked, and not with each event.
+  // Both are rendered again when the hub has answered, and not with each event.
   const picture = useMemo(() => <Picture mesh={mesh} chosen={chosen} choose={choose} />, [mesh, chosen]);
   const table = useMemo(() => <Hubs mesh={mesh} chosen={chosen} />, [mesh, chosen]);
   return (
@@ -220,7 +220,7 @@ function MeshView({ mesh, feed, seesAll }: { mesh: Mesh; feed: Feed; seesAll: bo
           {seesAll ? (
             <EventList events={feed.events.slice(0, RECENT)} label="The last events, the newest first" />
           ) : (
-            <p class="soft">Shown to operators alone: set ADMIN_TOKEN or ADMIN_ADDR.</p>
+            <p class="soft">Only operators see this: set ADMIN_TOKEN or ADMIN_ADDR.</p>
           )}
           <p class="offscreen" role="status">
             {grave && `hub ${short(grave.hub)}: ${eventWords(grave)}`}

@@ -1,4 +1,4 @@
-// The bans that stand in the mesh.
+// The bans of the mesh.
 import { clock, count, plain, short } from '../words';
 import { query, type Bans } from './api';
 import { usePolled } from './polled';
@@ -32,7 +32,7 @@ export function BansView({ wish }: { wish: (wish: Wish) => void }) {
                     {name}
                   </th>
                 ))}
-                <th scope="col">Steps</th>
+                <th scope="col">Actions</th>
               </tr>
             </thead>
             <tbody>

@@ -1,6 +1,6 @@
-// Which of what is shown may have changed: told by the feed of events, heard by what asks for it.
+// Topics that may have changed. The feed of events announces them, and views that listen ask the hub again.
 
-/** `members`: somebody came or went. `hubs`: a hub or a link did. `bans`: operators did something. `session`: a login is over. */
+/** `members`: a peer joined or left. `hubs`: a hub or a link changed. `bans`: an operator did something. `session`: a login has ended. */
 export type Topic = 'members' | 'hubs' | 'bans' | 'session';
 
 const heard = new Map<Topic, Set<() => void>>();
@@ -10,7 +10,7 @@ export const bus = {
     heard.get(topic)?.forEach((listener) => listener());
   },
 
-  /** Gives back what ends it. */
+  /** Calls `listener` for this topic, until the caller calls the returned function. */
   on(topic: Topic, listener: () => void): () => void {
     const all = heard.get(topic) ?? new Set();
     heard.set(topic, all.add(listener));

@@ -1,4 +1,4 @@
-// One curve picture over the last hour. What it shows is also said in words, below it and to screen readers.
+// One chart of the last hour. Its figures are also in words, below it and for screen readers.
 import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
@@ -7,7 +7,7 @@ import { rate } from '../words';
 
 export interface Series {
   name: string;
-  /** How many in each step. */
+  /** The count in each step. */
   counts: number[];
 }
 

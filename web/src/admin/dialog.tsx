@@ -1,4 +1,4 @@
-// A question before something is done that cannot be taken back. It has the focus until it is answered; Escape says no.
+// A dialog that asks before an action that cannot be undone. It has the focus until the operator answers. Escape means no.
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 
@@ -6,9 +6,9 @@ import { whyNot } from './api';
 
 interface Props {
   title: string;
-  /** What the button that says yes is called. */
+  /** The label of the button that means yes. */
   yes: string;
-  /** Does it; what it throws is shown, and the question stays. */
+  /** The action. If it throws, the dialog shows the error and stays open. */
   act: () => Promise<unknown>;
   close: () => void;
   children: ComponentChildren;
@@ -19,7 +19,7 @@ export function Dialog({ title, yes, act, close, children }: Props) {
   const [busy, setBusy] = useState(false);
   const [trouble, setTrouble] = useState<string | null>(null);
   useEffect(() => dialog.current?.showModal(), []);
-  // However it is closed, the browser gives the focus back to where it was.
+  // When the dialog closes, the browser gives the focus back to the element that had it before.
   const over = () => dialog.current?.close();
   const go = async (event: Event) => {
     event.preventDefault();

@@ -1,4 +1,4 @@
-// What happens in the mesh, as it happens.
+// The events of the mesh, as they arrive.
 import { useState } from 'preact/hooks';
 
 import { clock, count, plain, short } from '../words';
@@ -39,14 +39,14 @@ export function EventsView({ feed }: { feed: Feed }) {
       </div>
       <p class="soft">
         {feed.isLive ? 'Live' : 'Not connected; the page tries again'}: {count(feed.count, 'event')} since this page was opened
-        {feed.missed > 0 && `, and ${feed.missed.toLocaleString('en')} more that came too fast to be told`}.
+        {feed.missed > 0 && `, and ${feed.missed.toLocaleString('en')} more that were left out because too many came at once`}.
       </p>
       <EventList events={shown.events.filter(({ type }) => wanted.includes(type)).slice(0, SHOWN)} label="Events, the newest first" />
     </section>
   );
 }
 
-/** Not read out as it comes: in a busy mesh, nothing else would be heard. The page's own status tells what is grave. */
+/** Screen readers do not read new events aloud: in a busy mesh they would read nothing else. A status of the page announces grave events. */
 export function EventList({ events, label }: { events: MeshEvent[]; label: string }) {
   if (!events.length) return <p class="soft">Nothing yet.</p>;
   return (
@@ -73,18 +73,18 @@ export function weight({ type }: MeshEvent): string {
 export function eventWords({ type, data }: MeshEvent): string {
   const text = (name: string) => (typeof data[name] === 'string' && data[name] ? plain(data[name]) : '');
   const hub = (name: string) => short(text(name));
-  const peer = text('peer') || 'somebody';
+  const peer = text('peer') || 'a peer';
   const where = text('network') ? ` in ${text('network')} (${text('dialect')})` : text('dialect') && ` (${text('dialect')})`;
   const why = text('reason') && `: ${text('reason')}`;
   switch (type) {
     case 'join':
-      return `${peer} came${where}`;
+      return `${peer} joined${where}`;
     case 'leave':
       return `${peer} left${where}${why}`;
     case 'takeover':
-      return `${peer} came by a newer connection${where}`;
+      return `a newer connection took the id ${peer}${where}`;
     case 'refusal':
-      return `${text('peer') || text('address') || 'somebody'} was refused${where}${why}`;
+      return `${text('peer') || text('address') || 'a client'} was refused${where}${why}`;
     case 'link-up':
       return `linked to hub ${hub('other')}`;
     case 'link-down':
@@ -98,7 +98,7 @@ export function eventWords({ type, data }: MeshEvent): string {
     case 'operator':
       return operatorWords(text);
     case 'missed':
-      return typeof data.count === 'number' ? `${count(data.count, 'event')} left out, which came too fast` : 'events left out';
+      return typeof data.count === 'number' ? `${count(data.count, 'event')} left out because too many came at once` : 'events left out';
     default:
       return type;
   }
@@ -108,7 +108,7 @@ function operatorWords(text: (name: string) => string): string {
   const whom = text('peer') || [text('kind'), text('value')].filter(Boolean).join(' ') || text('ban');
   const by = text('by') && ` by ${text('by')}`;
   const why = text('reason') && `: ${text('reason')}`;
-  const did = { remove: 'removed', ban: 'banned', lift: 'lifted the ban on', login: 'logged in', 'login-failed': 'failed to log in', logout: 'logged out' };
+  const did = { remove: 'removed', ban: 'banned', lift: 'lifted the ban on', login: 'logged in', logout: 'logged out' };
   const action = text('action');
   return `an operator ${did[action as keyof typeof did] ?? action} ${whom}`.trimEnd() + by + why;
 }

@@ -1,4 +1,4 @@
-// The events of the mesh, as they come. Those who show them are told a few times a second at most, however many there are.
+// Receives the events of the mesh. However many arrive, the views are rendered at most four times a second.
 import { useEffect, useState } from 'preact/hooks';
 
 import { record } from '../demo/signaling';
@@ -32,18 +32,18 @@ export interface MeshEvent {
 }
 
 export interface Feed {
-  /** The last of them, the newest first. */
+  /** The latest events, the newest first. */
   events: MeshEvent[];
-  /** How many the hub left out, because they came too fast. */
+  /** How many events the hub left out because too many came at once. */
   missed: number;
-  /** How many came in all. */
+  /** How many events this visit has received. */
   count: number;
   isLive: boolean;
 }
 
 const KEPT = 500;
 const TELLS_EVERY_MS = 250;
-/** A browser gives up where it is refused: then the page asks again by itself. */
+/** After a refusal the browser does not connect again, so the page does it. */
 const AGAIN_AFTER_MS = 5_000;
 
 /** Listens while `wanted`. */
@@ -74,13 +74,13 @@ function listen(tell: (feed: Feed) => void): () => void {
     count += 1;
     if (type === 'missed') missed += Number(data.count) || 0;
     events.unshift({ number: count, type, at: moment(data.at), hub: String(data.hub ?? ''), data });
-    // A copy now and then, and not for each of a thousand in a second.
+    // The list is shortened now and then, and not with each event.
     if (events.length > 2 * KEPT) events.length = KEPT;
     TYPES[type]?.forEach((topic) => bus.tell(topic));
     changed();
   };
   const open = () => {
-    // Without a number, it begins with all that the hub has kept: what led here is the most wanted.
+    // Without an id, the stream begins with all events that the hub has kept. They show how the present state came about.
     source = new EventSource(`${EVENTS_URL}?after=${encodeURIComponent(last || '0')}`);
     for (const type of EVENT_TYPES) source.addEventListener(type, (message) => take(type, message));
     source.onopen = () => {
@@ -103,10 +103,10 @@ function listen(tell: (feed: Feed) => void): () => void {
   };
 }
 
-/** The last moment that there is a date for. */
+/** The latest time that a date can hold. */
 const LAST_MS = 8.64e15;
 
-/** When something happened, as its hub says; now, where that is no time. */
+/** The time of an event by its hub's clock, or the present time if the event has none. */
 function moment(at: unknown): number {
   const ms = Number(at);
   return ms > 0 && ms <= LAST_MS ? ms : Date.now();

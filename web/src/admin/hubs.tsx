@@ -1,4 +1,4 @@
-// The table of hubs: what the picture shows, and more, in words and numbers.
+// The table of hubs. It has all that the picture shows, and more.
 import { useState } from 'preact/hooks';
 
 import { bytes, count, millis, percent, rate, short, span, webOrigin } from '../words';
@@ -7,7 +7,7 @@ import { mood, troubles } from './mood';
 
 interface Column {
   name: string;
-  /** What is sorted by. */
+  /** The value by which rows are sorted. */
   of: (hub: HubNow) => number | string;
   shown: (hub: HubNow) => string;
   isText?: boolean;
@@ -33,7 +33,7 @@ const COLUMNS: Column[] = [
 ];
 
 interface Order {
-  /** Which column; -1 is the hub itself. */
+  /** The index of the column. -1 is the column of the hub itself. */
   by: number;
   isDown: boolean;
 }
@@ -50,7 +50,7 @@ function sorted(hubs: HubNow[], { by, isDown }: Order): HubNow[] {
 
 export function Hubs({ mesh, chosen }: { mesh: Mesh; chosen: string | null }) {
   const [order, setOrder] = useState<Order>({ by: -1, isDown: false });
-  // Numbers the largest first, texts from A on.
+  // Numbers begin with the largest, texts with A.
   const sortBy = (by: number) =>
     setOrder((now) => ({ by, isDown: now.by === by ? !now.isDown : by >= 0 && !COLUMNS[by]!.isText }));
   const head = (name: string, by: number, isText = false) => (

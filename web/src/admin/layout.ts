@@ -1,7 +1,7 @@
-// Where hubs stand in the picture: near those they are linked to, and near those of their region.
+// Places hubs in the picture: near their neighbours, and near the other hubs of their region.
 //
-// The same mesh gives the same picture, and hubs that were there keep about their places when another comes or goes. All is
-// worked out at once, in some 50 ms for a hundred hubs, and only when hubs or links have changed.
+// The same mesh gives the same picture. When a hub comes or goes, the other hubs stay about where they were. The layout is
+// computed in one step, in about 50 ms for a hundred hubs, and only when hubs or links have changed.
 import { forceCollide, forceLink, forceManyBody, forceSimulation, forceX, forceY, type SimulationNodeDatum } from 'd3-force';
 
 export interface Point {
@@ -23,11 +23,11 @@ interface Body extends SimulationNodeDatum, Spot {}
 
 const FRESH_TICKS = 300;
 const CHANGED_TICKS = 120;
-/** How warm a picture is that changed: enough to make room, and too little to turn it round. */
+/** How far hubs may move in a picture that has changed: enough to make room, and too little to turn the picture. */
 const CHANGED_ALPHA = 0.4;
 const SPACING = 60;
 
-/** The middle of each region, on a circle in the order of their names. */
+/** The centre of each region. The centres are on a circle, in the order of the regions' names. */
 function middles(spots: Spot[]): Map<string, Point> {
   const regions = [...new Set(spots.map(({ region }) => region))].sort();
   if (regions.length === 1) return new Map([[regions[0]!, { x: 0, y: 0 }]]);
@@ -61,7 +61,7 @@ export function layout(spots: Spot[], edges: Edge[], before: Map<string, Point>)
   return new Map(bodies.map(({ id, x, y }) => [id, { x: x ?? 0, y: y ?? 0 }]));
 }
 
-/** The same picture in a box of this size, with a margin, as large as it fits and no larger than life. */
+/** Fits the picture into a box of this size with a margin. A small picture is enlarged, but not to any size. */
 export function fit(points: Map<string, Point>, width: number, height: number, margin: Point): Map<string, Point> {
   const all = [...points.values()];
   const span = (values: number[]) => {
@@ -72,7 +72,7 @@ export function fit(points: Map<string, Point>, width: number, height: number, m
   if (!all.length) return new Map();
   const across = span(all.map(({ x }) => x));
   const down = span(all.map(({ y }) => y));
-  // Each way by itself, within bounds: a picture may be flatter than it was worked out, but not a line.
+  // Width and height have scales of their own, within bounds: the picture may become flatter, but not a line.
   const byWidth = across.size ? (width - 2 * margin.x) / across.size : Infinity;
   const byHeight = down.size ? (height - 2 * margin.y) / down.size : Infinity;
   const least = Math.min(byWidth, byHeight, 2.5);

@@ -1,4 +1,4 @@
-// Who may see what: a login with ADMIN_TOKEN, or why there is none.
+// The login with ADMIN_TOKEN, or the reason why there is none.
 import { useState } from 'preact/hooks';
 
 import { login, whyNot, type Session } from './api';
@@ -25,8 +25,8 @@ export function Login({ session, entered }: { session: Session; entered: () => v
       <section class="card narrow">
         <h2>Not from here</h2>
         <p>
-          This hub has no <code>ADMIN_TOKEN</code> to log in with. It shows this page to its own machine alone, or at the
-          address that <code>ADMIN_ADDR</code> names.
+          This hub has no <code>ADMIN_TOKEN</code>, so nobody can log in. It shows this page only to its own machine, or at
+          the address in <code>ADMIN_ADDR</code>.
         </p>
       </section>
     );
@@ -50,7 +50,7 @@ export function Login({ session, entered }: { session: Session; entered: () => v
           Log in
         </button>
       </form>
-      <p class="soft">It is sent to this hub once, for a cookie that no script can read and that is good for twelve hours.</p>
+      <p class="soft">The page sends the token to this hub once, and gets a cookie. No script can read the cookie, and it is valid for twelve hours.</p>
     </section>
   );
 }

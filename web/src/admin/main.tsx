@@ -1,4 +1,4 @@
-// The page of operators. Ids, names and reasons are text of others: they go through Preact as text only.
+// The operator's page. Ids, names and reasons are text of others: Preact shows them as text, never as markup.
 import { render } from 'preact';
 
 import { App } from './app';

@@ -1,14 +1,14 @@
-// The mesh as it is now, and how it changed: rates out of counters, and hubs that were there a moment ago.
+// The present state of the mesh. Computes rates from counters, and remembers hubs that were lost a short time ago.
 import type { Condition, Hub, MeshLink, Topology } from './api';
 
 export interface HubNow extends Hub {
-  /** Messages from peers in a second; null before two answers of the same run of the hub. */
+  /** Messages from peers per second. Null until there are two answers of one incarnation of the hub. */
   messagesPerS: number | null;
-  /** Of one core. */
+  /** The part of one CPU core that the hub uses. */
   cpu: number | null;
-  /** When it went out of reach, if it did. */
+  /** When the hub went out of reach. Null while it is in reach. */
   lostAt: number | null;
-  /** When it rang an alarm last, if that is not long ago. */
+  /** When the hub had its last alarm. Null if that is longer ago than ALARM_SHOWN_MS. */
   alarmedAt: number | null;
 }
 
@@ -16,15 +16,15 @@ export interface Mesh {
   hub: string;
   hubs: HubNow[];
   links: MeshLink[];
-  /** Changes with the hubs, their regions and the links, and with nothing else. */
+  /** A text that changes when hubs, their regions or links change, and at no other time. */
   shape: string;
 }
 
-/** How long a hub that is lost is shown. */
+/** How long a lost hub is shown. */
 const LOST_SHOWN_MS = 120_000;
-/** How long an alarm stands out. */
+/** How long an alarm is shown in red. */
 const ALARM_SHOWN_MS = 120_000;
-/** Counters that are closer to each other say little of a rate. */
+/** The shortest time between two answers from which rates are computed. */
 const LEAST_STEP_MS = 900;
 
 export const isLost = ({ lostAt }: HubNow) => lostAt !== null;
@@ -34,7 +34,7 @@ function rates(fresh: Condition | null, now: HubNow, before: HubNow | undefined)
   if (!fresh || !old || fresh.uptimeMs < old.uptimeMs) return now;
   const step = fresh.uptimeMs - old.uptimeMs;
   if (step < LEAST_STEP_MS) {
-    // The older one stays, so that the next answer is far enough from it.
+    // The older counters stay, so that the next answer is long enough after them.
     const condition = { ...fresh, uptimeMs: old.uptimeMs, messages: old.messages, cpuMs: old.cpuMs };
     return { ...now, condition, messagesPerS: before.messagesPerS, cpu: before.cpu };
   }
@@ -51,7 +51,7 @@ function alarmedAt(fresh: Condition | null, before: HubNow | undefined, now: num
   return last !== null && now - last < ALARM_SHOWN_MS ? last : null;
 }
 
-/** The mesh after an answer more. */
+/** The state after one more answer. */
 export function follow(before: Mesh | null, { hub, hubs, links }: Topology, now: number): Mesh {
   const old = new Map(before?.hubs.map((one) => [one.id, one]));
   const fresh = hubs.map((one): HubNow => {

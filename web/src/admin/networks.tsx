@@ -1,4 +1,4 @@
-// Networks and rooms of all dialects, searched and page by page, and the peers of one of them.
+// Networks and rooms of all dialects, with a search and in pages, and the peers of one network.
 import { useEffect, useState } from 'preact/hooks';
 
 import { clock, plain, short } from '../words';
@@ -9,7 +9,7 @@ import type { Wish } from './steering';
 
 const DIALECTS = ['pigeon', 'peerjs', 'rooms', 'coordinator', 'yjs'];
 const PACE = { everyMs: 5_000, on: ['members'] } as const;
-/** From the last key to the question. */
+/** How long after the last key the page asks the hub. */
 const TYPED_MS = 250;
 
 function useSettled(text: string): string {
@@ -65,7 +65,7 @@ export function NetworksView({ mayAct, wish }: Props) {
       {chosen ? (
         <PeersView key={`${chosen.dialect} ${chosen.network}`} network={chosen} mayAct={mayAct} wish={wish} />
       ) : (
-        <p class="soft hint">Choose a network to see who is in it.</p>
+        <p class="soft hint">Choose a network to see its peers.</p>
       )}
     </div>
   );
@@ -117,7 +117,7 @@ function PeersView({ network: { dialect, network }, mayAct, wish }: Props & { ne
       {data && (
         <>
           {data.notAnswered?.length > 0 && (
-            <p class="soft">Without a word from {data.notAnswered.map(short).join(', ')}: address and subject of their peers are not known.</p>
+            <p class="soft">No answer from {data.notAnswered.map(short).join(', ')}: addresses and subjects of their peers are not known.</p>
           )}
           <div class="scroll tall" tabIndex={0} role="region" aria-label="Peers">
             <table id="peers">
@@ -128,7 +128,7 @@ function PeersView({ network: { dialect, network }, mayAct, wish }: Props & { ne
                       {name}
                     </th>
                   ))}
-                  {mayAct && <th scope="col">Steps</th>}
+                  {mayAct && <th scope="col">Actions</th>}
                 </tr>
               </thead>
               <tbody>

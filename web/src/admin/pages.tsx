@@ -1,12 +1,12 @@
-// Lists that come page by page.
+// Lists in pages.
 import { useEffect, useState } from 'preact/hooks';
 
 import { count } from '../words';
 
-/** Rows of a page. */
+/** The number of rows on a page. */
 export const PAGE = 50;
 
-/** Pages that are known by where each begins: what is before this one can be shown again. */
+/** Remembers where each page begins, so that earlier pages can be shown again. */
 export function usePages(of: string) {
   const [pages, setPages] = useState<{ of: string; starts: (string | null)[] }>({ of, starts: [null] });
   const starts = pages.of === of ? pages.starts : [null];
@@ -23,7 +23,7 @@ type Pages = ReturnType<typeof usePages>;
 
 interface PagerProps {
   pages: Pages;
-  /** How many are on this page. */
+  /** The number of rows on this page. */
   rows: number;
   next: string | null;
   total: number;

@@ -1,4 +1,4 @@
-// What waits: signals whose target nobody holds yet, and ids that two want.
+// Signals that wait for their target, and contested ids.
 import { clock, count, plain, short } from '../words';
 import { query, type AwaitedRow, type Contests, type Waiting } from './api';
 import { PAGE, Pager, usePages } from './pages';
@@ -22,8 +22,9 @@ function WaitingView() {
     <Pending
       id="waiting"
       title="Waiting signals"
-      note="Sent to an id that nobody holds: each waits five seconds for it to appear anywhere, then its sender is told."
+      note="Signals to an id that no peer has. Each waits until a peer joins with this id, or until the time of SIGNAL_WAIT_MS is over (PEERJS_EXPIRE_TIMEOUT_MS for PeerJS; five seconds, unless set). Then its sender is told."
       what="signal"
+      row="target"
       hubs={data?.hubs.map(({ hub, waiting: number }) => ({ hub, number }))}
       rows={data?.waiting}
       data={data}
@@ -40,8 +41,9 @@ function ContestsView() {
     <Pending
       id="contests"
       title="Contests"
-      note="Ids that somebody wants and another holds: the holder is asked for a sign of life, and has two seconds."
+      note="Ids that a newcomer asks for while another peer has them. The hub asks that peer for a sign of life, and waits two seconds."
       what="join"
+      row="contested id"
       hubs={data?.hubs.map(({ hub, contests: number }) => ({ hub, number }))}
       rows={data?.contests}
       data={data}
@@ -55,8 +57,10 @@ interface PendingProps {
   id: string;
   title: string;
   note: string;
-  /** What waits. */
+  /** The word for one entry: a signal or a join. */
   what: string;
+  /** The word for the id of a row. */
+  row: string;
   hubs: { hub: string; number: number }[] | undefined;
   rows: AwaitedRow[] | undefined;
   data: Pick<Waiting, 'total' | 'ids' | 'next' | 'notAnswered'> | null;
@@ -64,7 +68,7 @@ interface PendingProps {
   trouble: string | null;
 }
 
-function Pending({ id, title, note, what, hubs, rows, data, pages, trouble }: PendingProps) {
+function Pending({ id, title, note, what, row, hubs, rows, data, pages, trouble }: PendingProps) {
   const busy = hubs?.filter(({ number }) => number > 0) ?? [];
   return (
     <section class="card" aria-labelledby={`${id}-title`}>
@@ -80,10 +84,10 @@ function Pending({ id, title, note, what, hubs, rows, data, pages, trouble }: Pe
       {data && rows && (
         <>
           {rows.length > 0 && <AwaitedTable id={id} title={title} what={what} rows={rows} />}
-          <Pager pages={pages} rows={rows.length} next={data.next} total={data.ids} what="id" />
+          <Pager pages={pages} rows={rows.length} next={data.next} total={data.ids} what={row} />
         </>
       )}
-      {data && data.notAnswered.length > 0 && <p class="soft">Without a word from {data.notAnswered.map(short).join(', ')}.</p>}
+      {data && data.notAnswered.length > 0 && <p class="soft">No answer from {data.notAnswered.map(short).join(', ')}.</p>}
     </section>
   );
 }

@@ -1,4 +1,4 @@
-// The picture of the mesh: hubs where their links and regions draw them. What it says, the table below it says in words.
+// The picture of the mesh. The table below it has the same in words.
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 
 import { count, millis, percent, rate, short } from '../words';
@@ -8,9 +8,9 @@ import { mood, moodWords } from './mood';
 
 const MARGIN = { x: 48, y: 40 };
 const LARGEST_DOT = 16;
-/** With so much width for each row of hubs, their names find room; otherwise the pointer shows them. */
+/** The width for each hub of a row from which there is space for names. With less, the pointer shows a name. */
 const NAME_WIDTH = 90;
-/** With more links than this, their round trips would stand on each other. */
+/** The most links of which round trips are drawn. With more, the numbers would overlap. */
 const RTTS_SHOWN = 12;
 
 function useWidth() {
@@ -24,7 +24,7 @@ function useWidth() {
   return { box, width };
 }
 
-/** The last picture, also while another view is shown. */
+/** The last layout. It stays while another view is shown. */
 let last = { shape: '', places: new Map<string, Point>() };
 
 /** Places that change only with the shape of the mesh. */
@@ -111,7 +111,7 @@ function Regions({ mesh, points }: { mesh: Mesh; points: Map<string, Point> }) {
 interface DotProps {
   hub: HubNow;
   at: Point | undefined;
-  /** Its radius, in pixels. */
+  /** The radius, in pixels. */
   size: number;
   isNamed: boolean;
   isChosen: boolean;
@@ -126,7 +126,7 @@ function Dot({ hub, at, size, isNamed, isChosen, choose }: DotProps) {
   const around = 2 * Math.PI * ring;
   const classes = ['hub', mood(hub), isLost(hub) ? 'lost' : '', hub.draining ? 'draining' : '', isChosen ? 'chosen' : ''];
   return (
-    // Not for the keyboard: the table has the same hubs, and more of them.
+    // The keyboard does not reach the dots: the table has the same hubs, with more about each.
     <g class={classes.join(' ')} data-hub={hub.id} transform={`translate(${at.x.toFixed(1)} ${at.y.toFixed(1)})`} onClick={() => choose(hub.id)}>
       <title>{dotWords(hub, load)}</title>
       {isChosen && <circle class="halo" r={ring + 4} />}

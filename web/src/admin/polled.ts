@@ -1,6 +1,8 @@
-// What the hub is asked again and again: every so often while somebody looks, and soon after an event that may have changed it.
+// Asks the hub the same question again and again: at a pace while the page is visible, and soon after an event that may have
+// changed the answer.
 //
-// Bounded whatever happens in the mesh: one request at a time for each thing that is shown, and most of a second between two.
+// The load on the hub is bounded, whatever happens in the mesh: each question has one request at a time, and LEAST_MS lie
+// between two.
 import { useEffect, useState } from 'preact/hooks';
 
 import { Refused } from '../api';
@@ -10,19 +12,19 @@ import { bus, type Topic } from './bus';
 const LEAST_MS = 700;
 
 export interface Polled<T> {
-  /** The last answer; of this path, or of the one before while this one is asked for the first time. */
+  /** The last answer. Until the first answer for a new path arrives, it is the last answer for the old path. */
   data: T | null;
-  /** Why the last request was not answered. */
+  /** Why the last request failed. */
   trouble: string | null;
 }
 
 export interface Pace {
   everyMs: number;
-  /** After what it is asked at once. */
+  /** The topics after which the hub is asked at once. */
   on?: readonly Topic[];
 }
 
-/** Asks for `path` at this pace; nothing while it is null. */
+/** Asks for `path` at this pace. While `path` is null, it asks for nothing. */
 export function usePolled<T>(path: string | null, { everyMs, on = [] }: Pace): Polled<T> {
   const [polled, setPolled] = useState<Polled<T>>({ data: null, trouble: null });
   useEffect(() => {
@@ -32,7 +34,7 @@ export function usePolled<T>(path: string | null, { everyMs, on = [] }: Pace): P
   return polled;
 }
 
-/** Calls `tell` with each answer, until the function that it gives back is called. */
+/** Calls `tell` with each answer, until the caller calls the returned function. */
 export function poll<T>(path: string, everyMs: number, on: readonly Topic[], tell: (news: Partial<Polled<T>>) => void): () => void {
   let timer: number | undefined;
   let asked = -Infinity;

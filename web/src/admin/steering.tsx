@@ -1,4 +1,4 @@
-// What operators may do to peers, each asked once more before it is done: remove one, ban one, lift a ban.
+// The actions of operators: remove a peer, place a ban, lift a ban. Each asks for a confirmation first.
 import { useState } from 'preact/hooks';
 
 import { plain } from '../words';
@@ -14,7 +14,7 @@ export type Wish =
 interface Props {
   wish: Wish;
   close: () => void;
-  /** Says what was done, in words. */
+  /** Shows these words about an action that is done. */
   done: (words: string) => void;
 }
 
@@ -51,7 +51,7 @@ function Remove({ member, close, done }: Props & { member: Member }) {
   return (
     <Dialog title="Remove this peer?" yes="Remove" act={act} close={close}>
       <Whom {...member} />
-      <p class="soft">Its connection is closed, wherever in the mesh it is. It may connect again: a ban keeps it out.</p>
+      <p class="soft">The connection is closed, at whichever hub it is. The peer may connect again; only a ban keeps it out.</p>
     </Dialog>
   );
 }
@@ -73,10 +73,10 @@ function Lift({ ban, close, done }: Props & { ban: Ban }) {
 const KINDS: Record<BanKind, string> = { id: 'Id', subject: 'Subject', address: 'Address', block: 'Block of addresses' };
 const HINTS: Record<BanKind, string> = { id: 'the id of a peer', subject: 'sub of a JWT', address: '203.0.113.7', block: '203.0.113.0/24' };
 
-/** As many as a hub takes. */
+/** The longest reason that a hub accepts. */
 const REASON_BYTES = 200;
 
-/** What of a reason a hub takes: it counts bytes, and a letter may have four. */
+/** Cuts a reason to the bytes that a hub accepts. One letter may have four bytes. */
 function clipped(reason: string): string {
   const bytes = new Uint8Array(REASON_BYTES);
   const { read } = new TextEncoder().encodeInto(reason, bytes);
@@ -142,7 +142,7 @@ function PlaceBan({ first, close, done }: Props & { first: Wish & { what: 'ban' 
           ))}
         </select>
       </label>
-      <p class="soft">It counts on every hub, also on one that comes later. Connections on which it falls are closed.</p>
+      <p class="soft">The ban counts on every hub, also on hubs that join the mesh later. Hubs close connections that are banned.</p>
     </Dialog>
   );
 }

@@ -8,12 +8,12 @@ import type { Mesh } from './mesh';
 import { isLost } from './mesh';
 import { usePolled } from './polled';
 
-/** As many reasons as can be told apart in one picture; the rest is summed. */
+/** The most reasons that one chart shows. The counts of all others are added up. */
 const REASONS_SHOWN = 5;
 
 const sum = (counts: number[]) => counts.reduce((all, one) => all + one, 0);
 
-/** The most frequent reasons by themselves, and all others in one. */
+/** One series for each of the most frequent reasons, and one for all others. */
 export function reasons(refusals: Record<string, number[]>, steps: number): Series[] {
   const all = Object.entries(refusals)
     .map(([name, counts]) => ({ name: plain(name), counts }))
@@ -47,7 +47,7 @@ export function TrafficView({ mesh }: { mesh: Mesh | null }) {
         </label>
       </div>
       {trouble && <p class="trouble">{trouble}</p>}
-      {data && data.notAnswered.length > 0 && <p class="soft">Without {data.notAnswered.map(short).join(', ')}, which did not answer.</p>}
+      {data && data.notAnswered.length > 0 && <p class="soft">No answer from {data.notAnswered.map(short).join(', ')}: their counts are missing.</p>}
       {data && <Curves history={data} />}
     </section>
   );
