@@ -1,69 +1,69 @@
-//! Ids that somebody waits for, as one hub tells of them to operators: targets of signals that nobody holds, and ids that
-//! joins contest. Never what is waited with.
+//! The ids for which signals or joins wait at one hub, for operators: targets of signals that are at no hub, and contested
+//! ids. Payloads of signals are not part of it.
 //!
-//! A hub tells a page of its own at most, from where it is asked to on, in the order of networks and ids, so that pages of
-//! several hubs can be laid together. Knows neither exchange nor contests.
+//! An answer is at most one page. The question says where the page begins, and ids are sorted by network and id, so that
+//! the hub that asks can merge the pages of several hubs. Knows neither exchange nor contests.
 
 use hubmesh_core::api::WantedId;
 use hubmesh_core::ids::{Dialect, Moment, NetworkKey, PeerId};
 use serde::{Deserialize, Serialize};
 
-/// The most that a hub tells at once: the longest page, the last of the one before, and one behind it.
+/// The most ids in an answer: the longest page, the last id of the previous page, and the first id of the next one.
 const MAX_LISTED: usize = 1_002;
 
-/// What is waited for.
+/// The kind of ids that is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Awaiting {
-    /// Targets of signals that nobody holds.
+    /// Targets of waiting signals: ids that no peer has.
     Targets,
-    /// Ids that joins contest.
+    /// Contested ids, for which joins wait.
     Contested,
 }
 
 /// Which ids are asked for.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct AwaitedQuery {
-    /// Of networks of the dialect with this label.
+    /// Only ids in networks of the dialect with this label.
     pub dialect: Option<String>,
-    /// Of networks with this in their names.
+    /// Only ids in networks whose names contain this text.
     pub network: Option<String>,
-    /// From this network, as it travels between hubs, and this id on.
+    /// The first place that may be listed: a network in its form between hubs, and an id.
     pub from: Option<(String, String)>,
-    /// So many at most.
+    /// The most ids in the answer.
     pub most: usize,
 }
 
-/// An id that somebody waits for.
+/// An id for which signals or joins wait.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AwaitedId {
-    /// The network, as it travels between hubs.
+    /// The network, in its form between hubs.
     network: String,
     peer: String,
-    /// How many signals or joins wait for it.
+    /// The number of signals or joins that wait for the id.
     pub count: u64,
-    /// How long the one has waited that first did; a signal that was under way in between, or a join that is contested again,
-    /// has waited all the time.
+    /// How long the first of these signals or joins has waited. The time does not begin again when a signal was sent and
+    /// came back, or when a join is contested again.
     pub for_ms: u64,
 }
 
 impl AwaitedId {
-    /// The network and the id; nothing if these cannot be.
+    /// The network and the id. `None` if no peer can have these.
     pub fn place(&self) -> Option<(NetworkKey, PeerId)> {
         place(&self.network, &self.peer)
     }
 }
 
-/// What one hub tells.
+/// The answer of one hub.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct AwaitedIds {
-    /// How many ids are as they are wanted, told or not, wherever they begin.
+    /// The number of ids that match the query, on this page, before it and after it.
     pub total: u64,
-    /// These of them.
+    /// The ids on this page.
     pub ids: Vec<AwaitedId>,
 }
 
 impl AwaitedIds {
-    /// Those of all that are wanted; all come in order.
+    /// The answer to a query. `all` is sorted.
     pub(super) fn of<'a>(
         wanted: &AwaitedQuery,
         now: Moment,
@@ -73,7 +73,7 @@ impl AwaitedIds {
         let from = from.and_then(|(network, peer)| place(network, peer));
         let most = wanted.most.min(MAX_LISTED);
         let mut told = AwaitedIds::default();
-        for one in all.filter(|one| is_wanted(wanted, one.network)) {
+        for one in all.filter(|one| matches(wanted, one.network)) {
             told.total += 1;
             let is_before = from
                 .as_ref()
@@ -90,19 +90,19 @@ impl AwaitedIds {
         told
     }
 
-    /// Whether a hub of ours says so.
+    /// Whether a hub of this version could give this answer.
     pub(super) fn is_bounded(&self) -> bool {
         self.ids.len() <= MAX_LISTED && self.ids.iter().all(|id| id.place().is_some())
     }
 }
 
-/// A network as it travels between hubs, and an id; nothing if these cannot be.
+/// Parses a network in its form between hubs, and an id. `None` if no peer can have these.
 pub(super) fn place(network: &str, peer: &str) -> Option<(NetworkKey, PeerId)> {
     let network = NetworkKey::from_wire(network).ok()?;
     Some((network, PeerId::new(peer).ok()?))
 }
 
-fn is_wanted(wanted: &AwaitedQuery, network: &NetworkKey) -> bool {
+fn matches(wanted: &AwaitedQuery, network: &NetworkKey) -> bool {
     let dialect = wanted.dialect.as_deref();
     let is_dialect = dialect.is_none_or(|own| network.dialect().map(Dialect::label) == Some(own));
     let part = wanted.network.as_deref();

@@ -1,8 +1,8 @@
-//! The bans, as connections and joins are checked against them.
+//! The bans, in a form in which connections and joins are checked against them.
 //!
-//! The mesh keeps the bans (`hubmesh_core`), and knows only their numbers and times; their contents are read here. The
-//! driver hands them in whenever they change. Only connects and joins are checked, never the way of a signal, and the
-//! check costs nothing while there is no ban. A ban that is over no longer counts, even before it is removed.
+//! The mesh keeps the bans (`hubmesh_core`), and knows only their numbers and times. Their contents are read here. The
+//! driver hands in all bans whenever one changes. Only connections and joins are checked, and never a signal. The check
+//! costs nothing while there is no ban. A ban that is over no longer counts, even before it is removed.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -21,20 +21,20 @@ use crate::metrics::Metrics;
 
 /// The longest reason, in bytes.
 const MAX_REASON: usize = 200;
-/// The longest subject that operators see and may ban, in bytes: a token may name any, and a longer one is not shown.
+/// The longest subject that operators see and may ban, in bytes. A token may have a longer one, which is not shown.
 pub(crate) const MAX_SUBJECT: usize = 256;
 
-/// The party of a connection, as far as its own hub knows.
+/// The party of a connection, as far as the hub of the connection knows it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Party {
-    /// Where it connects from.
+    /// The address from which it connects.
     pub address: IpAddr,
-    /// The subject of its token, if that names one.
+    /// The subject of its token, if the token names one.
     pub subject: Option<Box<str>>,
 }
 
 impl Party {
-    /// A party at this address whose token names this subject, if it names one.
+    /// A party at this address whose token names this subject.
     pub fn new(address: IpAddr, subject: Option<&str>) -> Self {
         Party {
             address,
@@ -47,7 +47,7 @@ impl Party {
         Party::new(address, None)
     }
 
-    /// The same as operators see it: without a subject that is too long to be shown.
+    /// The party as operators see it: without a subject that is too long to be shown.
     pub(crate) fn shown(mut self) -> Self {
         self.subject = self.subject.filter(|text| text.len() <= MAX_SUBJECT);
         self
@@ -57,7 +57,7 @@ impl Party {
 /// The target of a ban.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum BannedBy {
-    /// An id, in one network, in all of a dialect, or in all.
+    /// An id: in one network, in all networks of a dialect, or in all networks.
     Id {
         /// The id.
         id: String,
@@ -70,12 +70,12 @@ pub enum BannedBy {
     Subject(String),
     /// An address.
     Address(IpAddr),
-    /// All addresses of a block: its first one, and how many bits of it count.
+    /// All addresses of a block: the first address, and the number of bits that count.
     Block(IpAddr, u8),
 }
 
 impl BannedBy {
-    /// The word for it.
+    /// The name of this kind of target.
     pub fn kind(&self) -> &'static str {
         match self {
             BannedBy::Id { .. } => "id",
@@ -96,7 +96,7 @@ impl BannedBy {
     }
 }
 
-/// What a hub knows of a ban beside its number and its end.
+/// The contents of a ban: all except its number and its end.
 #[derive(Serialize, Deserialize)]
 struct About {
     by: BannedBy,
@@ -108,15 +108,15 @@ struct About {
 /// A ban.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Banned {
-    /// Its number.
+    /// The ban's number.
     pub id: BanId,
     /// The target.
     pub by: BannedBy,
-    /// Why, for operators.
+    /// The reason, for operators.
     pub reason: String,
-    /// When it was placed, as Unix time in milliseconds.
+    /// When the ban was placed, in Unix milliseconds.
     pub placed_ms: u64,
-    /// Until when it counts.
+    /// Until when the ban counts, in Unix milliseconds.
     pub until_ms: u64,
     /// The hub that placed it.
     pub placed_by: HubId,
@@ -125,40 +125,40 @@ pub struct Banned {
 /// Why a ban cannot be placed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BadBan {
-    /// None or several of the four.
+    /// The request names none or several of the four targets.
     #[error("a ban needs exactly one of id, subject, address and block")]
     NotOne,
-    /// No id that a peer could have.
+    /// No peer can have this id.
     #[error("id has to be 1 to {} bytes", PeerId::MAX_BYTES)]
     Id,
-    /// No name of a network.
+    /// No network can have this name.
     #[error(
         "network has to be 1 to {} bytes, and needs dialect",
         NetworkKey::MAX_NAME_BYTES
     )]
     Network,
-    /// A bound that other kinds of bans do not have.
-    #[error("dialect and network go with id alone")]
+    /// Only a ban of an id can be bound to a dialect and a network.
+    #[error("only a ban of an id takes dialect and network")]
     Bound,
     /// There is no such dialect.
     #[error("there is no such dialect")]
     Dialect,
-    /// No subject that is kept.
+    /// The subject is empty or too long.
     #[error("subject has to be 1 to {MAX_SUBJECT} bytes")]
     Subject,
-    /// No address.
+    /// The text is not an address.
     #[error("address has to be an IPv4 or IPv6 address")]
     Address,
-    /// No block.
+    /// The text is not a block, or the block has all addresses.
     #[error(
-        "block has to be an address and a number of bits, such as 10.0.0.0/8, and not everybody"
+        "block has to be an address and a number of bits, such as 10.0.0.0/8, and must not have all addresses"
     )]
     Block,
-    /// Too long.
-    #[error("reason has to be text of at most {MAX_REASON} bytes")]
+    /// The reason is too long, or has control characters.
+    #[error("reason has to be one line of text of at most {MAX_REASON} bytes")]
     Reason,
-    /// Too short or too long.
-    #[error("seconds is a whole number from 1 to {}", MAX_BAN_MS / 1_000)]
+    /// The time is too short or too long.
+    #[error("seconds has to be a whole number from 1 to {}", MAX_BAN_MS / 1_000)]
     Seconds,
 }
 
@@ -199,12 +199,12 @@ impl Banned {
             id: self.id,
             until_ms: self.until_ms,
             lifted: false,
-            // Writing to memory fails for nothing that has a length.
+            // Writing to memory cannot fail for this type.
             about: postcard::to_stdvec(&about).unwrap_or_default().into(),
         }
     }
 
-    /// A ban that the mesh keeps, read; nothing if a later version placed it.
+    /// Reads a ban that the mesh keeps. `None` if this version cannot read it.
     pub fn of(ban: &Ban) -> Option<Self> {
         let about: About = postcard::from_bytes(&ban.about).ok()?;
         let fits = match &about.by {
@@ -251,11 +251,11 @@ impl BannedBy {
         Ok(BannedBy::Address(address.to_canonical()))
     }
 
-    /// A ban of a block of addresses. A block of all addresses is refused: it would keep the operator's own peers out
-    /// as well.
+    /// A ban of a block of addresses. A block of all addresses is refused, because it would also keep out the operator's
+    /// own peers.
     pub fn block(text: &str) -> Result<Self, BadBan> {
         let block: IpNet = text.parse().map_err(|_| BadBan::Block)?;
-        // Addresses are compared in their own form, so a block of mapped ones has to be one as well.
+        // IPv4 addresses are compared as IPv4, so a block of IPv4 addresses in IPv6 form becomes an IPv4 block.
         let (first, bits) = match (block.network().to_canonical(), block.prefix_len()) {
             (IpAddr::V4(first), bits @ 96..) if block.network().is_ipv6() => {
                 (first.into(), bits - 96)
@@ -269,7 +269,7 @@ impl BannedBy {
     }
 }
 
-/// A ban of an id: in which dialect and network, and until when.
+/// Where a ban of an id counts, and until when.
 struct Where {
     dialect: Option<String>,
     network: Option<String>,
@@ -330,7 +330,7 @@ impl Table {
     }
 }
 
-/// All bans that count.
+/// The bans in force.
 pub struct BanList {
     any: AtomicBool,
     table: RwLock<Arc<Table>>,
@@ -349,7 +349,7 @@ impl BanList {
         }
     }
 
-    /// From now on these bans count, and no others.
+    /// Replaces all bans by these.
     pub fn set<'a>(&self, bans: impl Iterator<Item = &'a Ban>) {
         let mut all: Vec<Banned> = bans.filter_map(Banned::of).collect();
         all.sort_by_key(|ban| (ban.placed_ms, ban.id));
@@ -358,7 +358,7 @@ impl BanList {
         let any = !all.is_empty();
         *self.table.write() = Arc::new(Table::of(all));
         self.any.store(any, Ordering::Release);
-        // Kept for the task that enforces bans, if it runs.
+        // If the task that enforces bans is not waiting, it gets this notice when it waits next.
         self.changed.notify_one();
     }
 
@@ -372,7 +372,7 @@ impl BanList {
         any.then(|| Arc::clone(&self.table.read()))
     }
 
-    /// All bans that count now, in the order in which they were placed.
+    /// All bans in force, in the order in which they were placed.
     pub fn all(&self) -> Vec<Banned> {
         let now = unix_ms();
         let table = self.table();
@@ -382,7 +382,7 @@ impl BanList {
         })
     }
 
-    /// Whether this party is banned from connecting.
+    /// Whether a ban keeps this party from connecting.
     pub fn bars(&self, party: &Party) -> bool {
         let Some(table) = self.table() else {
             return false;
@@ -401,7 +401,7 @@ impl BanList {
             || by_block()
     }
 
-    /// Whether a ban takes this id in this network.
+    /// Whether a ban keeps this id out of this network.
     pub fn bars_id(&self, network: &NetworkKey, peer: &PeerId) -> bool {
         let Some(table) = self.table().filter(|table| !table.ids.is_empty()) else {
             return false;
@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_and_blocks_are_banned_in_whatever_form_they_come() {
+    fn addresses_and_blocks_are_banned_in_every_form() {
         let list = list(&[
             BannedBy::address("192.0.2.1").expect("an address"),
             BannedBy::block("10.1.0.0/16").expect("a block"),
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_of_mapped_addresses_is_the_block_that_they_stand_for() {
+    fn a_block_of_mapped_addresses_is_an_ipv4_block() {
         let block = |text| BannedBy::block(text).map(|by| by.value());
         assert_eq!(block("::ffff:10.1.0.0/112"), Ok("10.1.0.0/16".into()));
         assert_eq!(block("::ffff:0.0.0.0/96"), Err(BadBan::Block), "everybody");
@@ -470,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_that_is_too_long_to_be_told_is_left_out() {
+    fn a_subject_that_is_too_long_is_not_shown() {
         for (length, told) in [(MAX_SUBJECT, true), (MAX_SUBJECT + 1, false)] {
             let party = Party {
                 subject: Some("x".repeat(length).into()),
@@ -483,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_banned_where_its_ban_says() {
+    fn an_id_is_banned_only_where_its_ban_counts() {
         let ada = PeerId::new("ada").expect("an id");
         let everywhere = list(&[BannedBy::id("ada", None, None).expect("a ban")]);
         let dialect = list(&[BannedBy::id("ada", Some("peerjs"), None).expect("a ban")]);
@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_is_banned_wherever_it_comes_from() {
+    fn a_subject_is_banned_at_every_address() {
         let list = list(&[BannedBy::subject("ada").expect("a subject")]);
         let party = |subject: &str| Party {
             subject: Some(subject.into()),
@@ -511,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ban_that_is_over_bars_nobody() {
+    fn a_ban_that_is_over_keeps_nobody_out() {
         let by = BannedBy::address("192.0.2.1").expect("an address");
         let over = Banned {
             until_ms: unix_ms() - 1,
@@ -523,7 +523,7 @@ mod tests {
     }
 
     #[test]
-    fn what_bans_nobody_or_everybody_is_refused() {
+    fn a_ban_of_nobody_or_of_everybody_is_refused() {
         let long = "x".repeat(300);
         for (made, why) in [
             (BannedBy::id("", None, None), BadBan::Id),
@@ -556,7 +556,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_hub_says_of_a_ban_cannot_hurt() {
+    fn a_damaged_ban_of_another_hub_is_ignored() {
         let by = BannedBy::block("10.0.0.0/8").expect("a block");
         let ban = Banned::new(by, "why".into(), 60, ME).expect("a ban");
         let kept = ban.to_ban();

@@ -1,7 +1,7 @@
-//! One event, in the words that operators read.
+//! One event, with the words that operators read.
 //!
-//! It goes three ways: as JSON to readers, to the webhook, and to other hubs. Names of peers and networks are text of
-//! strangers and are passed on as such. Knows nothing of its readers.
+//! An event goes to readers and to the webhook as JSON, and to other hubs. Clients choose the names of peers and networks,
+//! so these are passed on as they are and never interpreted. Knows no reader.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,24 +13,24 @@ use serde::{Deserialize, Serialize, Serializer};
 /// The longest text in an event of another hub, in bytes.
 const MAX_TEXT: usize = 1_024;
 
-/// The last moment that a browser can name.
+/// The latest time that a browser can show.
 const MAX_AT_MS: u64 = 8_640_000_000_000_000;
 
-/// Something that happened.
+/// An event.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Event {
-    /// When, as Unix time in milliseconds, by the clock of the hub where it happened.
+    /// The time of the event in Unix milliseconds, by the clock of its hub.
     pub at_ms: u64,
-    /// Where.
+    /// The hub at which the event happened.
     pub hub: HubId,
-    /// What.
+    /// The kind of event, and its details.
     pub what: What,
 }
 
-/// What happened.
+/// The kinds of events.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum What {
-    /// A peer is in a network.
+    /// A peer joined a network.
     Join {
         /// The network.
         #[serde(with = "network_text")]
@@ -47,7 +47,7 @@ pub enum What {
         /// The peer.
         #[serde(with = "peer_text")]
         peer: PeerId,
-        /// Why.
+        /// The reason.
         reason: Cow<'static, str>,
     },
     /// A newer connection has the id of a peer of this hub.
@@ -63,22 +63,22 @@ pub enum What {
     Refusal {
         /// The label of the reason.
         reason: Cow<'static, str>,
-        /// Its address.
+        /// The client's address.
         address: Option<IpAddr>,
-        /// The network and the id that it asked for.
+        /// The network and the id that the client asked for.
         #[serde(with = "place_text")]
         wanted: Option<(NetworkKey, PeerId)>,
     },
-    /// A link to another hub stands.
+    /// There is a link to another hub.
     LinkUp {
         /// The hub.
         other: HubId,
     },
-    /// A link to another hub is gone.
+    /// The link to another hub has ended.
     LinkDown {
         /// The hub.
         other: HubId,
-        /// Why.
+        /// The reason.
         reason: Cow<'static, str>,
     },
     /// Another hub came into reach.
@@ -93,28 +93,28 @@ pub enum What {
     },
     /// Something that an operator should look at.
     Alarm {
-        /// A stable name.
+        /// The alarm's name, which does not change between versions.
         label: Cow<'static, str>,
-        /// For a person.
+        /// The alarm in words.
         text: String,
     },
     /// An operator did something.
     Operator(Operator),
     /// Events of this hub were left out.
     Missed {
-        /// How many.
+        /// The number of these events.
         count: u64,
     },
 }
 
-/// What an operator did, and how the operator was recognised. Never a token.
+/// An operator's action, and how the operator was recognised. Never has a token.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Operator {
-    /// What was done.
+    /// The name of the action.
     pub action: Cow<'static, str>,
-    /// From which address.
+    /// The operator's address.
     pub by: Option<IpAddr>,
-    /// How it showed its right.
+    /// How the operator was recognised.
     pub with: Cow<'static, str>,
     /// The dialect of the network.
     pub dialect: Option<String>,
@@ -124,16 +124,16 @@ pub struct Operator {
     pub peer: Option<String>,
     /// The number of the ban.
     pub ban: Option<String>,
-    /// What kind of ban it is.
+    /// The kind of the ban.
     pub kind: Option<String>,
     /// The target of the ban.
     pub value: Option<String>,
-    /// Why, as the operator said.
+    /// The reason that the operator gave.
     pub reason: Option<String>,
 }
 
 impl Event {
-    /// The type that readers choose by.
+    /// The name of the event's type.
     pub fn kind(&self) -> &'static str {
         match self.what {
             What::Join { .. } => "join",
@@ -150,7 +150,7 @@ impl Event {
         }
     }
 
-    /// Whether an operator has to see it, however many peers come and go meanwhile.
+    /// Whether the event is grave: it is kept even if many peers come and go meanwhile.
     pub(crate) fn is_grave(&self) -> bool {
         match self.what {
             What::LinkUp { .. }
@@ -182,8 +182,8 @@ impl Event {
         "missed",
     ];
 
-    /// Its fields beside its type. Written as they are, not by way of a tree of values: while peers come and go, this is the cost
-    /// of a reader.
+    /// The fields of the event, without its type. They are written directly and not as a tree of values, because this is
+    /// most of the cost of a reader while peers come and go.
     pub fn fields(&self) -> impl Serialize {
         Fields {
             at: self.at_ms,
@@ -192,7 +192,8 @@ impl Event {
         }
     }
 
-    /// Whether another hub may send this: none of its texts is longer than those of this version.
+    /// Whether this event is accepted from another hub: its texts are no longer than those of this version, and its time
+    /// can be shown.
     pub(crate) fn is_bounded(&self) -> bool {
         let short = |text: &str| text.len() <= MAX_TEXT;
         if self.at_ms > MAX_AT_MS {
@@ -332,7 +333,7 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Serialized as the text that it is shown as.
+/// Writes a value as its text.
 struct Shown<T>(T);
 
 impl<T: fmt::Display> Serialize for Shown<T> {
@@ -341,7 +342,7 @@ impl<T: fmt::Display> Serialize for Shown<T> {
     }
 }
 
-/// Networks as text between hubs.
+/// Encodes a network as text, for other hubs.
 mod network_text {
     use hubmesh_core::ids::NetworkKey;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
@@ -356,7 +357,7 @@ mod network_text {
     }
 }
 
-/// Peers as text between hubs.
+/// Encodes a peer as text, for other hubs.
 mod peer_text {
     use hubmesh_core::ids::PeerId;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
@@ -371,7 +372,7 @@ mod peer_text {
     }
 }
 
-/// A network and a peer, or neither.
+/// Encodes a network and a peer, or neither, for other hubs.
 mod place_text {
     use hubmesh_core::ids::{NetworkKey, PeerId};
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
@@ -414,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn every_event_reads_between_hubs_as_it_was_written() {
+    fn every_event_is_read_by_other_hubs_as_it_was_written() {
         let (network, peer) = here();
         let other = HubId([2; 20]);
         let all = [
@@ -465,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn no_hub_makes_another_keep_long_texts() {
+    fn no_hub_makes_another_hub_keep_long_texts() {
         let long = "x".repeat(MAX_TEXT + 1);
         let alarm = What::Alarm {
             label: "full".into(),

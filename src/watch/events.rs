@@ -1,15 +1,15 @@
-//! The last events, for their readers: two rings of a thousand events each.
+//! The latest events, for readers: two rings of a thousand events each.
 //!
-//! One ring has the events of this hub, for other hubs and the webhook. The other has these and those that other hubs
-//! told of, for readers. Code that notes an event takes a lock for a moment and never waits. A reader that is too slow
-//! is not waited for either: it loses events, and is told how many.
+//! One ring has the events of this hub, for other hubs and the webhook. The other ring has the events of all hubs, for
+//! readers. Code that notes an event takes a lock for a moment and never waits. Nothing waits for a slow reader: it loses
+//! events, and is told how many.
 //!
-//! Of each ring, a hundred events of hubs, links, alarms and operators stay longer than the others: a crowd that comes and goes
-//! washes none of them out.
+//! Grave events (about hubs, links, alarms and operators) stay longer than others: each ring keeps a hundred older ones, so
+//! that a storm of joins and leaves does not remove them.
 //!
-//! Strangers can cause any number of refusals, so only a few a second are shown, and the rest are counted.
+//! Strangers can cause any number of refusals, so only a few a second are shown, and the others are counted.
 //!
-//! Invariants: numbers rise by one; a reader gets each event once and in order, or is told that it missed it.
+//! Invariants: numbers rise by one. A reader gets each event once and in order, or is told how many events it has lost.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -28,15 +28,15 @@ use super::ring::{KEPT, Ring};
 use crate::clock::unix_ms;
 use crate::metrics::Metrics;
 
-/// How many refusals are shown in a second.
+/// The most refusals that are shown in a second.
 const REFUSALS_A_SECOND: u32 = 50;
-/// For how long after its last reader a hub still listens to the others.
+/// How long a hub still receives the events of other hubs after its last reader has gone.
 const LINGER: Duration = Duration::from_secs(60);
 
-/// The position of a reader: the number of its last event, in one life of a hub.
+/// The position of a reader: the number of its last event, in one life of a hub. Also the id of that event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Read {
-    /// The life; 0 for none.
+    /// The life of the hub. 0 stands for no life, before all events.
     pub life: u64,
     /// The number.
     pub number: u64,
@@ -48,9 +48,9 @@ impl fmt::Display for Read {
     }
 }
 
-/// No number of an event.
+/// The text is not the id of an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("it has to be the id of an event, or 0")]
+#[error("after and Last-Event-ID have to be the id of an event, or 0")]
 pub struct BadRead;
 
 impl FromStr for Read {
@@ -67,12 +67,12 @@ impl FromStr for Read {
     }
 }
 
-/// What a reader gets.
+/// The next events for a reader.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// How many it lost before these; `None` within `Some` if that is unknown.
+    /// How many events the reader has lost before these. `Some(None)`: it has lost events, and their number is unknown.
     pub missed: Option<Option<u64>>,
-    /// The next ones, with their numbers.
+    /// The events, with their numbers.
     pub events: Vec<(u64, Arc<Event>)>,
 }
 
@@ -80,13 +80,13 @@ struct State {
     me: HubId,
     own: Ring,
     all: Ring,
-    /// The second in which refusals are counted, and how many more it may show.
+    /// The start of the present second, and how many more refusals may be shown in it.
     refusals: (Instant, u32),
     left_out: u64,
     last_reader: Option<Instant>,
 }
 
-/// What happened last.
+/// The latest events of this hub and of other hubs.
 pub struct Events {
     life: u64,
     state: Mutex<State>,
@@ -97,13 +97,13 @@ pub struct Events {
     metrics: Arc<Metrics>,
 }
 
-/// There are as many readers as allowed.
+/// There are `MAX_EVENT_READERS` readers already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("this hub has as many readers of events as MAX_EVENT_READERS allows")]
 pub struct TooManyReaders;
 
 impl Events {
-    /// None yet.
+    /// No events yet.
     pub fn new(me: HubId, most_readers: usize, metrics: Arc<Metrics>) -> Self {
         Events {
             life: rand::random::<u64>() | 1,
@@ -123,18 +123,18 @@ impl Events {
         }
     }
 
-    /// This hub goes by this id from now on.
+    /// The hub has this id from now on.
     pub fn set_id(&self, me: HubId) {
         self.state.lock().me = me;
     }
 
-    /// Something happened here.
+    /// Notes an event of this hub.
     pub fn note(&self, what: What) {
         self.push(&mut self.state.lock(), what);
         self.rouse();
     }
 
-    /// A client was refused here.
+    /// Notes that this hub refused a client.
     pub fn note_refusal(
         &self,
         reason: &'static str,
@@ -186,7 +186,7 @@ impl Events {
         }
     }
 
-    /// Another hub told of these, and left out this many.
+    /// Takes in events of another hub, which has left out `missed` others.
     pub(crate) fn take_in(&self, from: HubId, events: Vec<Event>, missed: u64) {
         let mut state = self.state.lock();
         if from == state.me {
@@ -200,14 +200,14 @@ impl Events {
             }));
         }
         for event in events.into_iter().filter(Event::is_bounded) {
-            // A hub may tell only of itself.
+            // A hub may report only its own events.
             state.all.push(Arc::new(Event { hub: from, ..event }));
         }
         drop(state);
         self.rouse_readers();
     }
 
-    /// Whether there is a reader, or was a moment ago.
+    /// Whether there is a reader, or was one within [`LINGER`].
     pub(crate) fn is_listened_to(&self) -> bool {
         if self.readers.load(Ordering::Relaxed) > 0 {
             return true;
@@ -221,7 +221,7 @@ impl Events {
         self.state.lock().own.last
     }
 
-    /// This hub's events after this number, and how many were lost.
+    /// At most `most` of this hub's events after this number, and how many events were lost before and between them.
     pub(crate) fn own_after(&self, number: u64, most: usize) -> (u64, Vec<(u64, Arc<Event>)>) {
         self.state.lock().own.after(number, number, most)
     }
@@ -238,7 +238,7 @@ impl Events {
         }
     }
 
-    /// One more reader, from after this event on; without one, from now on.
+    /// Adds a reader. It begins after this event, or with the next event if there is none.
     pub fn reader(self: &Arc<Self>, after: Option<Read>) -> Result<Reader, TooManyReaders> {
         let taken = self
             .readers
@@ -251,7 +251,8 @@ impl Events {
         let (number, unheard, is_lost) = match after {
             None => (state.all.last, 0, false),
             Some(read) if read.life == self.life => (read.number.min(state.all.last), 0, false),
-            // It comes anew, or from another hub, or from another life of this one: then what it lost is unknown.
+            // The reader is new, or was at another hub, or in another life of this hub. In the last two cases, the number of
+            // events that it has lost is unknown.
             Some(read) => (
                 state.all.before_all(),
                 state.all.first() - 1,
@@ -276,13 +277,13 @@ impl Events {
     }
 }
 
-/// One who listens; its place is free again when it is dropped.
+/// A reader of events. When it is dropped, its place is free again.
 pub struct Reader {
     events: Arc<Events>,
     number: u64,
-    /// Up to this number it has lost nothing: what is gone there was gone before it came.
+    /// Events up to this number do not count as lost: the hub had dropped them before the reader came.
     unheard: u64,
-    /// How much it has missed is unknown.
+    /// The reader has lost an unknown number of events.
     is_lost: bool,
 }
 
@@ -346,7 +347,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_reader_gets_each_event_once_and_goes_on_where_it_was() {
+    async fn a_reader_gets_each_event_once_and_resumes_after_its_last_one() {
         let events = events(2);
         events.note(up(1));
         let mut reader = events.reader(None).expect("a place");
@@ -365,7 +366,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_is_too_slow_is_told_how_many_it_missed() {
+    async fn a_reader_that_is_too_slow_is_told_how_many_events_it_has_lost() {
         let events = events(1);
         let mut reader = events.reader(None).expect("a place");
         for _ in 0..KEPT + 5 {
@@ -377,7 +378,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_crowd_that_comes_and_goes_washes_out_nothing_grave() {
+    async fn a_storm_of_other_events_removes_no_grave_event() {
         let events = events(1);
         let mut reader = events.reader(None).expect("a place");
         events.note(up(1));
@@ -395,7 +396,7 @@ mod tests {
             let last = *numbers.last().expect("one");
             assert_eq!(gone, last - numbers.len() as u64);
         }
-        // Read in parts, each that is lost is counted once.
+        // When the events are read one by one, each lost event is counted once.
         let (mut at, mut got, mut lost) = (0, 0, 0);
         loop {
             let (gone, next) = events.own_after(at, 1);
@@ -416,7 +417,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_comes_anew_has_missed_only_what_went_since() {
+    async fn a_new_reader_has_lost_only_events_that_were_dropped_since_it_came() {
         let events = events(1);
         let some = |number: usize| {
             for _ in 0..number {
@@ -437,7 +438,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_comes_from_another_life_gets_all_that_there_is() {
+    async fn a_reader_from_another_life_gets_all_events_that_are_kept() {
         let events = events(1);
         events.note(up(1));
         let other = Read {
@@ -450,7 +451,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_more_read_than_may_and_a_place_is_free_again() {
+    async fn the_number_of_readers_is_bounded_and_a_place_becomes_free_again() {
         let events = events(1);
         let reader = events.reader(None).expect("a place");
         assert_eq!(events.reader(None).err(), Some(TooManyReaders));
@@ -462,7 +463,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_crowd_that_is_refused_pushes_nothing_else_out() {
+    async fn a_storm_of_refusals_removes_no_other_event() {
         let events = events(1);
         let mut reader = events.reader(None).expect("a place");
         for _ in 0..10_000 {
@@ -483,7 +484,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn another_hub_speaks_for_itself_alone() {
+    async fn another_hub_reports_only_its_own_events() {
         let events = events(1);
         let mut reader = events.reader(None).expect("a place");
         let forged = Event {
@@ -499,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_id_of_an_event_is_refused() {
+    fn a_text_that_is_not_the_id_of_an_event_is_refused() {
         for text in ["", "1", "-", "x-1", "1-x", "1-", "-1", "1--1"] {
             assert_eq!(text.parse::<Read>(), Err(BadRead), "{text:?}");
         }

@@ -1,8 +1,8 @@
-//! The last hour in figures: counts of each ten seconds.
+//! The counts of the last hour, in steps of ten seconds.
 //!
-//! A step is the difference of two readings of counters that exist anyway, so the data path counts nothing more. Steps
-//! begin at multiples of ten seconds of the wall clock, so that those of several hubs can be added up. Knows no hub but
-//! this one.
+//! A step is the difference of two readings of metrics, so the data path does not count anything for it. Steps begin at
+//! multiples of ten seconds of the wall clock, so that the steps of several hubs can be added up. Knows no hub except this
+//! one.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use utoipa::ToSchema;
 use crate::clock::unix_ms;
 use crate::metrics::{Label, Metrics, Refusal};
 
-/// How long a step is, in milliseconds.
+/// The length of a step, in milliseconds.
 pub(crate) const STEP_MS: u64 = 10_000;
-/// How many steps are kept.
+/// The number of steps that are kept.
 const STEPS: usize = 360;
-/// The most reasons that are accepted from another hub, and the longest of them in bytes.
+/// The most reasons that are accepted from another hub, and the longest reason in bytes.
 const MAX_REASONS: usize = 64;
 const MAX_REASON_BYTES: usize = 64;
-/// Why joins are refused. Connected peers that are turned away count too.
+/// The reasons for which joins of connected peers are refused.
 const OF_JOINS: [&str; 8] = [
     "id-taken",
     "takeover-limit",
@@ -35,27 +35,27 @@ const OF_JOINS: [&str; 8] = [
     "too-many-rooms-of-address",
 ];
 
-/// What happened in one step.
+/// The counts of one step.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 struct Step {
-    /// When it began, in steps since 1970.
+    /// The start of the step, in steps since 1970.
     number: u64,
     joins: u64,
     leaves: u64,
     signals: u64,
     failures: u64,
-    /// By the number of the reason.
+    /// Each reason's index in `reasons`, with its count.
     refusals: Vec<(u8, u64)>,
 }
 
-/// What happened at one hub, or at several, in up to an hour.
+/// The steps of one hub, for an hour at most.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Past {
     reasons: Vec<String>,
     steps: Vec<Step>,
 }
 
-/// What the hub has counted at some moment.
+/// A reading of the metrics.
 #[derive(Clone, Default)]
 struct Count {
     joins: u64,
@@ -78,7 +78,7 @@ pub struct History {
 }
 
 impl History {
-    /// Nothing has happened yet.
+    /// A history without steps.
     pub fn new(metrics: Arc<Metrics>) -> Self {
         History {
             metrics,
@@ -86,13 +86,13 @@ impl History {
         }
     }
 
-    /// Reads the counters at the end of each step, for ever.
+    /// Reads the metrics at the end of each step. Never ends.
     pub async fn follow(&self) {
         self.state.lock().seen = self.count();
         loop {
             let into = unix_ms() % STEP_MS;
             sleep(Duration::from_millis(STEP_MS - into)).await;
-            // The clock may be set, and a sleep may end a moment early.
+            // The clock may be changed, and a sleep may end a moment early.
             self.look((unix_ms() + STEP_MS / 2) / STEP_MS - 1);
         }
     }
@@ -112,7 +112,7 @@ impl History {
         }
     }
 
-    /// The step of this number is over.
+    /// Adds the step of this number, which is over.
     fn look(&self, number: u64) {
         let now = self.count();
         let mut state = self.state.lock();
@@ -136,7 +136,7 @@ impl History {
         state.steps.push_back(step);
     }
 
-    /// What happened here.
+    /// The steps of this hub.
     pub fn past(&self) -> Past {
         let reasons = Refusal::ALL.iter().map(|reason| reason.word());
         Past {
@@ -146,28 +146,28 @@ impl History {
     }
 }
 
-/// The figures of several hubs, in columns of one length.
+/// The added counts of several hubs, in columns of equal length.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Columns {
-    /// How long a step is.
+    /// The length of a step, in milliseconds.
     pub step_ms: u64,
-    /// When each began, as Unix time in milliseconds.
+    /// The start of each step, in Unix milliseconds.
     pub t: Vec<u64>,
-    /// Peers that came into networks.
+    /// Joins of networks.
     pub joins: Vec<u64>,
-    /// Peers that left networks.
+    /// Leaves of networks.
     pub leaves: Vec<u64>,
-    /// Signals that were handed on.
+    /// Signals that were delivered or sent on.
     pub signals: Vec<u64>,
     /// Signals that failed.
     pub failures: Vec<u64>,
-    /// Refusals, by reason.
+    /// A column of refusals for each reason.
     pub refusals: BTreeMap<String, Vec<u64>>,
 }
 
 impl Past {
-    /// Whether a hub of this version could send this.
+    /// Whether a hub of this version could have sent this.
     pub(crate) fn is_bounded(&self) -> bool {
         let short = |reason: &String| reason.len() <= MAX_REASON_BYTES;
         self.steps.len() <= STEPS
@@ -175,7 +175,7 @@ impl Past {
             && self.reasons.iter().all(short)
     }
 
-    /// Adds up the figures of these hubs.
+    /// Adds up the steps of these hubs.
     pub(crate) fn sum<'a>(all: impl IntoIterator<Item = &'a Past>) -> Columns {
         let mut by_number: BTreeMap<u64, (Step, BTreeMap<&str, u64>)> = BTreeMap::new();
         for past in all {
@@ -193,7 +193,7 @@ impl Past {
                 }
             }
         }
-        // Hubs whose clocks differ by a step add one step.
+        // Clocks differ, so several hubs together may have more steps than one.
         let skip = by_number.len().saturating_sub(STEPS);
         let steps: Vec<_> = by_number.into_iter().skip(skip).collect();
         let mut columns = Columns {
@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_is_what_was_counted_since_the_last() {
+    fn a_step_has_the_counts_since_the_step_before() {
         let metrics = Metrics::new();
         let history = History::new(Arc::clone(&metrics));
         metrics.refusals.inc(Refusal::Full);

@@ -1,7 +1,7 @@
-//! What a hub keeps for its operators: events, bans, and the last hour in figures.
+//! The data that a hub keeps for its operators: events, bans, and the counts of the last hour.
 //!
-//! Every part of the hub may hold a [`Watch`] and note events; noting never waits, and none of it is on the way of a
-//! signal. Knows no socket but that of the webhook, and neither sessions nor hubs.
+//! Every part of the hub may hold a [`Watch`] and note events. Noting an event never waits, and signals do not pass here.
+//! Knows no socket except that of the webhook, and neither sessions nor hubs.
 
 mod bans;
 mod event;
@@ -25,18 +25,18 @@ use hubmesh_core::ids::HubId;
 use crate::config::AdminSettings;
 use crate::metrics::Metrics;
 
-/// All of it.
+/// Events, bans and history of one hub.
 pub struct Watch {
-    /// What happened last.
+    /// The latest events.
     pub events: Arc<Events>,
-    /// The bans.
+    /// The bans in force.
     pub bans: BanList,
-    /// The last hour.
+    /// The counts of the last hour.
     pub history: History,
 }
 
 impl Watch {
-    /// Nothing has happened yet at this hub.
+    /// The state of a hub that has just started.
     pub fn new(me: HubId, settings: &AdminSettings, metrics: &Arc<Metrics>) -> Arc<Self> {
         Arc::new(Watch {
             events: Arc::new(Events::new(

@@ -1,6 +1,7 @@
-//! A ring of the last thousand events, and of a hundred older grave ones.
+//! A ring of the latest thousand events, and of a hundred older grave events.
 //!
-//! Numbers its events, and says how many a reader has lost. Knows no reader. Called by `events` alone.
+//! Numbers the events, and says how many events a reader has lost. Grave events are those about hubs, links, alarms and
+//! operators. Knows no reader. Only `events` calls it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,15 +10,16 @@ use super::event::Event;
 
 /// How many events are kept.
 pub(super) const KEPT: usize = 1_000;
-/// How many more are kept of those that tell of hubs, links, alarms and operators: crowds that come and go push them out of
-/// the others.
+/// How many older grave events are kept. A storm of joins and leaves removes them from the latest thousand.
 pub(super) const KEPT_GRAVE: usize = 100;
+
+/// The events of one ring.
 #[derive(Debug, Default)]
 pub(super) struct Ring {
     events: VecDeque<Arc<Event>>,
-    /// The grave ones that are kept longer, with their numbers.
+    /// The older grave events, with their numbers.
     grave: VecDeque<(u64, Arc<Event>)>,
-    /// The number of the last one.
+    /// The number of the latest event.
     pub(super) last: u64,
 }
 
@@ -37,19 +39,19 @@ impl Ring {
         self.last += 1;
     }
 
-    /// The number of the first of those that are kept without a gap.
+    /// The number of the first of the latest events, which are kept without a gap.
     pub(super) fn first(&self) -> u64 {
         self.last + 1 - self.events.len() as u64
     }
 
-    /// The number before all that are kept.
+    /// The number before the first event that is kept.
     pub(super) fn before_all(&self) -> u64 {
         let grave = self.grave.front().map(|(number, _)| *number);
         grave.unwrap_or(self.first()) - 1
     }
 
-    /// What comes behind this number, `most` at most, and how many before and among them are gone. Those up to `unheard`
-    /// do not count as gone.
+    /// At most `most` events after this number, and how many events before and between them are lost. Events up to
+    /// number `unheard` do not count as lost.
     pub(super) fn after(
         &self,
         number: u64,
@@ -70,7 +72,7 @@ impl Ring {
     }
 }
 
-/// Of these, so many at most: those that are grave, and the newest of the others.
+/// Keeps at most `most` of these events: grave events first, then the newest of the others.
 pub(crate) fn newest(mut all: Vec<(u64, Arc<Event>)>, most: usize) -> Vec<(u64, Arc<Event>)> {
     let grave = all.iter().filter(|(_, event)| event.is_grave()).count();
     let mut too_many = all.len().saturating_sub(most);
@@ -96,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_too_many_those_that_are_grave_are_told_first() {
+    fn of_too_many_events_the_grave_ones_are_kept_first() {
         let all = (1..=9).map(|number| {
             let what = if number == 2 {
                 What::HubUp {

@@ -1,9 +1,9 @@
 //! Posts the events of this hub to `EVENTS_WEBHOOK_URL`, in batches, signed.
 //!
-//! The ring of the last thousand events, and of a hundred older grave ones, is the queue, so it is bounded, and nothing
-//! waits for the other end. While that does not answer, the batch is posted again after growing pauses; events that leave
-//! the ring meanwhile are counted and reported, and the roots of the system are read again, because an authority may have
-//! been replaced. Redirects are not followed. The signature is the HMAC-SHA256 of the time, a dot and the body.
+//! The queue is the ring of events (`ring`), so it is bounded, and nothing waits for the receiver. While the receiver does
+//! not accept a batch, the hub posts it again after growing pauses. Events that leave the ring meanwhile are counted and
+//! reported. After a failure the hub reads the roots of the system again, because an authority may have been replaced.
+//! Redirects are not followed. The signature is the HMAC-SHA256 of the time, a dot and the body.
 
 use std::io;
 use std::sync::Arc;
@@ -32,48 +32,48 @@ use crate::config::WebhookSettings;
 use crate::metrics::Metrics;
 use crate::tls::{NoRoots, Trust};
 
-/// Events in one batch.
+/// The most events in a batch.
 const BATCH: usize = 100;
-/// For how long a batch is gathered.
+/// How long events are gathered for a batch.
 const GATHER: Duration = Duration::from_secs(1);
-/// How long a post may take.
+/// The longest time for one post.
 const POST_WITHIN: Duration = Duration::from_secs(10);
 /// The pause after the first failure, and the longest.
 const PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// Why a batch was not taken.
+/// Why a batch was not accepted.
 #[derive(Debug, thiserror::Error)]
 enum Failed {
-    #[error("it did not answer in time")]
+    #[error("the receiver did not answer in time")]
     Late,
-    #[error("it cannot be reached: {0}")]
+    #[error("the receiver cannot be reached: {0}")]
     Unreachable(#[from] io::Error),
     #[error(transparent)]
     NoRoots(#[from] NoRoots),
     #[error("the connection broke: {0}")]
     Http(#[from] hyper::Error),
-    #[error("its address cannot be used")]
+    #[error("the address cannot be used")]
     Address,
-    #[error("it answered {0}")]
+    #[error("the receiver answered {0}")]
     Status(StatusCode),
 }
 
-/// One batch, as it is posted.
+/// One batch.
 struct Batch {
-    /// The same for every try of the batch.
+    /// The batch's id, which is the same in every try.
     number: String,
     body: Bytes,
 }
 
-/// Posts the events of this hub from now on, for as long as it lives.
+/// Posts the events of this hub from now on, for as long as the hub runs.
 pub async fn follow(events: &Events, settings: &WebhookSettings, metrics: &Arc<Metrics>) {
     let mut sent = events.last_own();
     let mut dropped = 0;
     let mut trust = Trust::default();
     loop {
         events.own_beyond(sent).await;
-        // A whole batch is not kept waiting.
+        // A full batch is posted at once.
         if events.last_own() - sent < BATCH as u64 {
             sleep(GATHER).await;
         }
@@ -112,7 +112,7 @@ struct Row<F> {
     fields: F,
 }
 
-/// Posts a batch until it is taken. After a failure the roots are read again: they may have been changed meanwhile.
+/// Posts a batch until the receiver accepts it. After a failure the roots are read again, because they may have changed.
 async fn deliver(settings: &WebhookSettings, trust: &mut Trust, batch: &Batch, metrics: &Metrics) {
     let mut pause = PAUSE;
     loop {
@@ -123,9 +123,9 @@ async fn deliver(settings: &WebhookSettings, trust: &mut Trust, batch: &Batch, m
         };
         metrics.operating.webhook_posts.inc("failed");
         *trust = Trust::default();
-        // One line for each batch that fails, not for each try.
+        // A batch that fails is logged once, not at each try.
         if pause == PAUSE {
-            tracing::warn!(%why, "EVENTS_WEBHOOK_URL does not take events: they are posted again");
+            tracing::warn!(%why, "EVENTS_WEBHOOK_URL did not accept a batch of events: the hub posts it again");
         }
         sleep(pause).await;
         pause = (2 * pause).min(MAX_PAUSE);
@@ -171,7 +171,7 @@ fn authority(url: &Url) -> &str {
     &url[url::Position::BeforeHost..url::Position::AfterPort]
 }
 
-/// The signature over what was posted at this time, in hex.
+/// The signature of a body that is posted at this time, in hex.
 fn sign(secret: &Secret, at: &str, body: &[u8]) -> String {
     let key = secret.expose().as_bytes();
     let mut mac = Hmac::<Sha256>::new_from_slice(key)
@@ -194,7 +194,7 @@ async fn send(
         answer = &mut answer => answer,
         ended = &mut connection => {
             ended?;
-            // Bytes before the end may be the answer.
+            // The connection has ended. The answer may have arrived before.
             answer.await
         }
     }

@@ -1,4 +1,4 @@
-//! The acts of operators. Each is noted as one line in the log and one event, with the operator and never with a token.
+//! The actions of operators. Each becomes one line in the log and one event. Both name the operator, and never a token.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use super::{answer, bad, ok, refused};
 use crate::mesh::Removal;
 use crate::watch::{self, What};
 
-/// Notes what an operator did.
+/// Logs, counts and announces an operator's action.
 pub(super) fn note<B: Backend>(
     app: &App<B>,
     operator: &Operator,
@@ -55,19 +55,19 @@ pub(super) fn note<B: Backend>(
         }));
 }
 
-/// A part of a path, decoded.
+/// Decodes one segment of a path. `None` if it is not UTF-8.
 pub(super) fn decoded(name: &str) -> Option<String> {
     let text = percent_decode_str(name).decode_utf8().ok()?;
     Some(text.into_owned())
 }
 
-/// The peer that a path names, or a query with each of these once.
+/// The dialect, the network and the id that a request names: in its path, or each once in its query.
 fn said(call: &Call) -> Result<[String; 3], &'static str> {
     if let [dialect, network, peer] = call.names.as_slice() {
-        let text = |name: &String| decoded(name).ok_or("what is in the path is not UTF-8");
+        let text = |name: &String| decoded(name).ok_or("the path is not UTF-8");
         return Ok([text(dialect)?, text(network)?, text(peer)?]);
     }
-    let wrong = "a peer is named by dialect, network and id, each once";
+    let wrong = "the query has to name dialect, network and id, each once";
     let mut all = [None, None, None];
     for (name, value) in form_urlencoded::parse(call.head.query.as_bytes()) {
         let known = ["dialect", "network", "id"];
@@ -84,7 +84,7 @@ fn said(call: &Call) -> Result<[String; 3], &'static str> {
     Ok([dialect, network, peer])
 }
 
-/// The peer that a request names: its dialect, its network and its id.
+/// The peer that a request names, as types.
 fn named(call: &Call) -> Result<(Dialect, NetworkKey, PeerId), &'static str> {
     let [dialect, network, peer] = said(call)?;
     let dialect = Dialect::from_label(&dialect).ok_or("there is no such dialect")?;
@@ -94,27 +94,27 @@ fn named(call: &Call) -> Result<(Dialect, NetworkKey, PeerId), &'static str> {
     Ok((dialect, network, peer))
 }
 
-/// A peer was sent away.
+/// A peer was removed.
 #[derive(Serialize, ToSchema)]
 struct Removed {
     removed: bool,
-    /// The hub that had it.
+    /// The hub that had the peer.
     hub: String,
 }
 
-/// Why a peer was not sent away. Its 404 stands behind that of [`Closed`]: the last counts.
+/// Why a peer was not removed. Listed after [`Closed`], because the last description of a status counts.
 #[derive(IntoResponses)]
-#[allow(dead_code, reason = "these are for the description alone")]
-enum NotSentAway {
+#[allow(dead_code, reason = "only the description uses this type")]
+enum NotRemoved {
     /// There is no such peer, or operators have a listener of their own.
     #[response(status = 404)]
     NoSuchPeer(ErrorBody<'static>),
-    /// Its hub does not answer.
+    /// The peer's hub does not answer.
     #[response(status = 504)]
     NoAnswer(ErrorBody<'static>),
 }
 
-/// Sends a peer away, wherever it is.
+/// Removes a peer, at any hub of the mesh.
 #[utoipa::path(
     delete, path = "/admin/api/peers/{dialect}/{network}/{id}", tag = "peers",
     security(("operator" = []), ("login" = [])),
@@ -123,13 +123,15 @@ enum NotSentAway {
         ("network" = String, Path, description = "The network's name, percent-encoded."),
         ("id" = String, Path, description = "The peer's id, percent-encoded."),
     ),
-    responses((status = 200, description = "It is gone.", body = Removed), Badly, Closed, NotRead, NotSentAway)
+    responses((status = 200, description = "The peer was removed.", body = Removed), Badly, Closed, NotRead, NotRemoved)
 )]
 pub(super) fn remove<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
-    answer(async move { send_away(&app, &call).await })
+    answer(async move { remove_peer(&app, &call).await })
 }
 
-/// The same, with the peer named in the query: browsers take `.` and `..` out of every path, however they are written.
+/// Removes the peer that the query names.
+///
+/// Browsers remove the segments `.` and `..` from every path, so they cannot name every peer in a path.
 #[utoipa::path(
     delete, path = "/admin/api/peers", tag = "peers", security(("operator" = []), ("login" = [])),
     params(
@@ -137,16 +139,16 @@ pub(super) fn remove<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'sta
         ("network" = String, Query, description = "The network's name.", min_length = 1, max_length = 128),
         ("id" = String, Query, description = "The peer's id.", min_length = 1, max_length = 128),
     ),
-    responses((status = 200, description = "It is gone.", body = Removed), Badly, Closed, NotRead, NotSentAway)
+    responses((status = 200, description = "The peer was removed.", body = Removed), Badly, Closed, NotRead, NotRemoved)
 )]
 pub(super) fn remove_named<B: Backend>(
     app: Arc<App<B>>,
     call: Call,
 ) -> BoxFuture<'static, Response> {
-    answer(async move { send_away(&app, &call).await })
+    answer(async move { remove_peer(&app, &call).await })
 }
 
-async fn send_away<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, Answered> {
+async fn remove_peer<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, Answered> {
     let operator = who::operator(app, call, Deed::Change)?;
     let (dialect, network, peer) = named(call).or_else(|why| bad(&why))?;
     let removal = app.backend.remove(&network, &peer, ANSWERS_WITHIN).await;
@@ -164,10 +166,13 @@ async fn send_away<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, An
                 hub: hub.to_string(),
             })
         }
-        Removal::NoSuchPeer => refused(StatusCode::NOT_FOUND, &"nobody there has this id"),
+        Removal::NoSuchPeer => refused(
+            StatusCode::NOT_FOUND,
+            &"no peer in this network has this id",
+        ),
         Removal::NoAnswer(hub) => {
             let why = format!("hub {hub}, which has the peer, does not answer");
-            // The connections of this hub are closed, and the other hub may still follow.
+            // This hub has closed its own connections, and the other hub may do so later.
             let about = watch::Operator {
                 reason: Some(why.clone()),
                 ..about
@@ -183,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_in_a_path_is_decoded_once_and_compared_as_it_is() {
+    fn a_segment_of_a_path_is_decoded_once_and_not_interpreted() {
         for (name, text) in [
             ("ada", Some("ada")),
             ("a%2Fb", Some("a/b")),

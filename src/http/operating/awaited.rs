@@ -1,7 +1,8 @@
-//! `GET /admin/api/waiting` and `/admin/api/contests`: ids that signals or joins wait for, of the whole mesh. Never what is in
-//! the signals.
+//! `GET /admin/api/waiting` and `/admin/api/contests`: the ids in the whole mesh for which signals or joins wait. Payloads
+//! are never shown.
 //!
-//! Each hub is asked for a page of its own, and these are laid together, so that no answer grows with what waits.
+//! Each hub is asked for one page, and this hub merges the pages. So the size of an answer does not depend on how many
+//! signals or joins wait.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ use crate::clock::unix_ms;
 use crate::log::timestamp;
 use crate::mesh::{AwaitedIds, AwaitedQuery, Awaiting, Tally};
 
-/// An id that signals or joins wait for at a hub.
+/// An id for which signals or joins wait at a hub.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Awaited)]
@@ -34,68 +35,68 @@ struct AwaitedRow {
     network: String,
     id: String,
     hub: String,
-    /// Since when the first of them waits.
+    /// Since when the first of these signals or joins waits.
     since_ms: u64,
-    /// How many wait.
+    /// How many signals or joins wait.
     count: u64,
 }
 
-/// How many signals wait at a hub.
+/// The number of signals that wait at a hub.
 #[derive(Serialize, ToSchema)]
 struct WaitingAt {
     hub: String,
     waiting: u64,
 }
 
-/// Signals that wait for a target that nobody holds.
+/// A page of the signals whose target is at no hub.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct WaitingPage {
     timestamp: String,
     hubs: Vec<WaitingAt>,
-    /// A page of their targets, each once for each hub.
+    /// A page of their targets. A target is listed once for each hub at which signals wait for it.
     waiting: Vec<AwaitedRow>,
     not_answered: Vec<String>,
-    /// What `after` of the next page has to be; null at the end.
+    /// The value of `after` for the next page. Null on the last page.
     next: Option<String>,
-    /// How many targets there are, on all pages.
+    /// The number of targets on all pages.
     ids: u64,
-    /// How many signals wait at these hubs.
+    /// The number of signals that wait at these hubs.
     total: u64,
 }
 
-/// How many joins are contested at a hub.
+/// The number of contested joins at a hub.
 #[derive(Serialize, ToSchema)]
 struct ContestsAt {
     hub: String,
     contests: u64,
 }
 
-/// Joins whose id is contested.
+/// A page of the contested ids.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ContestPage {
     timestamp: String,
     hubs: Vec<ContestsAt>,
-    /// A page of the ids, each once for each hub.
+    /// A page of the ids. An id is listed once for each hub at which joins wait for it.
     contests: Vec<AwaitedRow>,
     not_answered: Vec<String>,
-    /// What `after` of the next page has to be; null at the end.
+    /// The value of `after` for the next page. Null on the last page.
     next: Option<String>,
-    /// How many ids there are, on all pages.
+    /// The number of ids on all pages.
     ids: u64,
-    /// How many joins are contested at these hubs.
+    /// The number of contested joins at these hubs.
     total: u64,
 }
 
-/// Signals that wait for a target that nobody holds: how many, and for whom. Hubs have two seconds to answer.
+/// Signals whose target is at no hub: how many wait, and for which targets. Each hub has two seconds to answer.
 #[utoipa::path(
     get, path = "/admin/api/waiting", tag = "mesh", security(("operator" = []), ("login" = [])),
     params(
         Paging,
-        ("dialect" = Option<String>, Query, description = "That of the targets."),
+        ("dialect" = Option<String>, Query, description = "The dialect of the targets."),
         ("network" = Option<String>, Query, description = "A part of their network's name."),
-        ("hub" = Option<String>, Query, description = "The beginning of the id of the hub at which they wait."),
+        ("hub" = Option<String>, Query, description = "The beginning of the id of the hub at which the signals wait."),
     ),
     responses((status = 200, description = "A page of the targets, by network and id.", body = WaitingPage), Badly, Closed)
 )]
@@ -118,14 +119,14 @@ pub(super) fn waiting<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'st
     })
 }
 
-/// Joins whose id is contested now: how many, and which ids. Hubs have two seconds to answer.
+/// Joins whose id is contested now: how many, and which ids. Each hub has two seconds to answer.
 #[utoipa::path(
     get, path = "/admin/api/contests", tag = "mesh", security(("operator" = []), ("login" = [])),
     params(
         Paging,
-        ("dialect" = Option<String>, Query, description = "That of the ids."),
+        ("dialect" = Option<String>, Query, description = "The dialect of the ids."),
         ("network" = Option<String>, Query, description = "A part of their network's name."),
-        ("hub" = Option<String>, Query, description = "The beginning of the id of the hub at which somebody wants them."),
+        ("hub" = Option<String>, Query, description = "The beginning of the id of the hub at which the joins wait."),
     ),
     responses((status = 200, description = "A page of the ids, by network and id.", body = ContestPage), Badly, Closed)
 )]
@@ -148,14 +149,14 @@ pub(super) fn contests<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'s
     })
 }
 
-/// By what the rows are sorted.
+/// Rows are sorted by this key.
 type Key = (NetworkKey, PeerId, HubId);
 
 /// The answers of all hubs together.
 struct AwaitedList {
-    /// How many signals or joins wait at each hub that said so.
+    /// The number of signals or joins at each hub that answered.
     hubs: Vec<(String, u64)>,
-    /// How many at all of them; whatever one hub says, there is an answer.
+    /// The sum of these numbers. It saturates, so that no hub can make the sum overflow.
     total: u64,
     rows: Vec<AwaitedRow>,
     next: Option<String>,
@@ -178,17 +179,17 @@ async fn list<B: Backend>(
         dialect: query.dialect()?.map(|dialect| dialect.label().to_owned()),
         network: query.filter("network").map(str::to_owned),
         from,
-        // A hub may begin with the last of the page before, and one behind the page says that more follow.
+        // The first row may be the last row of the previous page, and one row after the page shows that more follow.
         most: query.paging.limit() + 2,
     };
-    // Taken before they are asked, so that a hub that is lost meanwhile is named.
+    // The list is made before the hubs are asked, so that it names a hub that is lost meanwhile.
     let mut hubs = hubs(app);
     hubs.retain(|hub| query.wants_hub(hub));
     let (mut tallies, mut told) = futures::join!(
         app.backend.tallies(ANSWERS_WITHIN),
         app.backend.awaited(what, wanted, ANSWERS_WITHIN)
     );
-    // Taken once they have answered: others need not wait for a hub that does not.
+    // The turn is taken after the hubs have answered, so that other requests do not wait for a silent hub.
     let _turn = app.turn(call.door).acquire().await;
     tallies.retain(|hub, _| query.wants_hub(hub));
     told.retain(|hub, _| query.wants_hub(hub));
@@ -230,7 +231,7 @@ fn rows(told: BTreeMap<HubId, AwaitedIds>) -> Vec<(Key, AwaitedRow)> {
     rows
 }
 
-/// A key as a text: what strangers have chosen is encoded in it.
+/// A key as text. Networks and ids are percent-encoded, because clients choose them.
 fn written((network, peer, hub): &Key) -> String {
     let peer = peer.to_string();
     let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
@@ -258,7 +259,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_a_page_ends_is_read_as_it_was_written_whatever_stands_in_it() {
+    fn the_key_of_any_row_is_read_as_it_was_written() {
         let network = NetworkKey::new(Dialect::Yjs, "a/b c%2F\u{1F600}").expect("a name");
         let peer = PeerId::new("<img src=x>/..").expect("an id");
         let key = (network, peer, HubId([7; 20]));

@@ -20,15 +20,15 @@ use super::{answer, bad, ok, refused};
 use crate::log::timestamp;
 use crate::watch::{self, BadBan, Banned, BannedBy};
 
-/// How long a ban lasts if the request does not say it.
+/// How long a ban lasts if the request has no `seconds`.
 const SECONDS: u64 = 24 * 60 * 60;
 
-/// A ban as it is shown. Times are Unix milliseconds.
+/// A ban. Times are Unix milliseconds.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Ban)]
 struct BanRow {
-    /// Its number.
+    /// The ban's number.
     ban: String,
     /// `id`, `subject`, `address` or `block`.
     kind: &'static str,
@@ -75,29 +75,29 @@ impl BanRow {
     }
 }
 
-/// A page of the bans that count.
+/// A page of the bans in force.
 #[derive(Serialize, ToSchema)]
 struct BanPage {
     timestamp: String,
     bans: Vec<BanRow>,
-    /// What `after` of the next page has to be; null at the end.
+    /// The value of `after` for the next page. Null on the last page.
     next: Option<String>,
     total: usize,
-    /// As many as there may be.
+    /// `MAX_BANS`.
     max: usize,
 }
 
-/// The bans that count.
+/// Lists the bans in force.
 #[utoipa::path(
     get, path = "/admin/api/bans", tag = "bans", params(Paging), security(("operator" = []), ("login" = [])),
-    responses((status = 200, description = "A page of them, in the order in which they were placed.", body = BanPage), Badly, Closed)
+    responses((status = 200, description = "A page of bans, in the order in which they were placed.", body = BanPage), Badly, Closed)
 )]
 pub(super) fn list<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
         who::looks_at_persons(&app, &call)?;
         let query = Query::read(&call.head.query, &[])?;
         let all = app.backend.watch().bans.all();
-        // By time and number, so that a page begins where the one before ended.
+        // Rows are sorted by time and number, so that each page begins where the previous page ended.
         let key = |ban: &Banned| format!("{:016x}{}", ban.placed_ms, hex::encode(ban.id.0));
         let rows = all.iter().map(|ban| (key(ban), BanRow::new(ban)));
         let page = query.paging.page_by_name(rows.collect());
@@ -111,7 +111,7 @@ pub(super) fn list<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
     })
 }
 
-/// Who is to be banned: exactly one of `id`, `subject`, `address` and `block`.
+/// A request for a ban. It has exactly one of `id`, `subject`, `address` and `block`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewBan)]
@@ -126,16 +126,16 @@ struct Wanted {
     address: Option<String>,
     /// All addresses of a block, such as 10.0.0.0/8.
     block: Option<String>,
-    /// With `id`: in networks of this dialect alone.
+    /// Only with `id`: the ban counts only in networks of this dialect.
     dialect: Option<String>,
-    /// With `id` and `dialect`: in this network alone.
+    /// Only with `id` and `dialect`: the ban counts only in this network.
     #[schema(min_length = 1, max_length = 128)]
     network: Option<String>,
-    /// Why, for operators: 200 bytes at most, on one line.
+    /// The reason, for operators: one line of at most 200 bytes.
     #[serde(default)]
     #[schema(max_length = 200)]
     reason: Option<String>,
-    /// For how long; a day, unless given.
+    /// How long the ban lasts. One day, unless given.
     #[schema(minimum = 1, maximum = 31_622_400)]
     seconds: Option<u64>,
 }
@@ -160,7 +160,7 @@ impl Wanted {
 #[derive(Serialize, ToSchema)]
 struct Placed {
     ban: BanRow,
-    /// How many connections of the hub that answers it closed.
+    /// How many of its connections the answering hub closed.
     closed: usize,
 }
 
@@ -168,8 +168,8 @@ struct Placed {
 #[utoipa::path(
     post, path = "/admin/api/bans", tag = "bans", request_body = Wanted, security(("operator" = []), ("login" = [])),
     responses(
-        (status = 201, description = "The ban counts.", body = Placed),
-        (status = 409, description = "As many bans count as may.", body = ErrorBody<'static>),
+        (status = 201, description = "The ban is in force.", body = Placed),
+        (status = 409, description = "There are `MAX_BANS` bans.", body = ErrorBody<'static>),
         Badly, Closed, NotRead
     )
 )]
@@ -205,9 +205,9 @@ struct Lifted {
 /// Lifts a ban.
 #[utoipa::path(
     delete, path = "/admin/api/bans/{ban}", tag = "bans", security(("operator" = []), ("login" = [])),
-    params(("ban" = String, Path, description = "Its number.")),
+    params(("ban" = String, Path, description = "The ban's number.")),
     responses(
-        (status = 200, description = "It counts no more.", body = Lifted),
+        (status = 200, description = "The ban is lifted.", body = Lifted),
         Closed, NotRead,
         (
             status = 404, body = ErrorBody<'static>,

@@ -1,4 +1,4 @@
-//! `GET /admin/api/hubs`, `/networks` and `/peers`: the mesh in lists, to operators.
+//! `GET /admin/api/hubs`, `/networks` and `/peers`: lists of what is in the mesh.
 
 use std::sync::Arc;
 
@@ -13,15 +13,15 @@ use super::super::refusals::{Badly, Closed};
 use super::super::{App, Backend};
 use super::{answer, ok, who};
 
-/// The hubs in reach, as they are seen from here and in their own words. They have two seconds to answer.
+/// The hubs in reach, as the answering hub sees them, each with its own report. Each hub has two seconds to answer.
 #[utoipa::path(
     get, path = "/admin/api/hubs", tag = "mesh", security(("operator" = []), ("login" = [])),
     params(
         Paging,
-        ("hub" = Option<String>, Query, description = "The beginning of an id."),
+        ("hub" = Option<String>, Query, description = "The beginning of a hub's id."),
         ("region" = Option<String>, Query, description = "A region."),
     ),
-    responses((status = 200, description = "A page of them, by their ids.", body = HubPage), Badly, Closed)
+    responses((status = 200, description = "A page of hubs, sorted by id.", body = HubPage), Badly, Closed)
 )]
 pub(super) fn hubs<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
@@ -35,10 +35,10 @@ pub(super) fn hubs<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
     get, path = "/admin/api/networks", tag = "mesh", security(("operator" = []), ("login" = [])),
     params(
         Paging,
-        ("dialect" = Option<String>, Query, description = "That of its clients."),
-        ("network" = Option<String>, Query, description = "A part of its name."),
+        ("dialect" = Option<String>, Query, description = "The dialect."),
+        ("network" = Option<String>, Query, description = "A part of the name."),
     ),
-    responses((status = 200, description = "A page of them, by their dialects and names.", body = NetworkPage), Badly, Closed)
+    responses((status = 200, description = "A page of networks, sorted by dialect and name.", body = NetworkPage), Badly, Closed)
 )]
 pub(super) fn networks<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
@@ -48,17 +48,17 @@ pub(super) fn networks<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'s
     })
 }
 
-/// The peers of one network. With `details`, their hubs are asked whose they are, and have two seconds to answer.
+/// The peers of one network. With `details`, each hub has two seconds to give their addresses and subjects.
 #[utoipa::path(
     get, path = "/admin/api/peers", tag = "peers", security(("operator" = []), ("login" = [])),
     params(
         Paging,
-        ("network" = String, Query, description = "Its name.", min_length = 1, max_length = 128),
-        ("dialect" = Option<String>, Query, description = "That of its clients: pigeon, unless given."),
-        ("hub" = Option<String>, Query, description = "The beginning of the id of the hub that they are at."),
-        ("details" = Option<String>, Query, description = "Anything: their addresses and subjects are shown."),
+        ("network" = String, Query, description = "The network's name.", min_length = 1, max_length = 128),
+        ("dialect" = Option<String>, Query, description = "The network's dialect. pigeon, unless given."),
+        ("hub" = Option<String>, Query, description = "The beginning of the id of the peers' hub."),
+        ("details" = Option<String>, Query, description = "With any value, addresses and subjects are shown."),
     ),
-    responses((status = 200, description = "A page of them, by their ids.", body = PeerPage), Badly, Closed)
+    responses((status = 200, description = "A page of peers, sorted by id.", body = PeerPage), Badly, Closed)
 )]
 pub(super) fn peers<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {

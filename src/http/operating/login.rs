@@ -1,8 +1,8 @@
 //! Logins of browsers: a cookie in place of the token.
 //!
-//! A cookie says until when it is valid, and is signed with a key that is derived from the token. So every hub with the
-//! same token accepts it, and no hub stores it. A cookie that was returned is remembered here until it would have
-//! ended.
+//! A cookie contains the end of its validity, and is signed with a key that is derived from the token. So every hub with
+//! the same token accepts the cookie, and no hub stores it. After a logout, this hub remembers the cookie until the end of
+//! its validity, and does not accept it any more.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,16 +35,16 @@ use crate::watch;
 /// The cookie's name.
 pub(super) const NAME: &str = "hubmesh_admin";
 /// How long a login is valid, in seconds.
-const GOOD_S: u64 = 12 * 60 * 60;
-/// The purpose of the cookies' key.
+const VALID_S: u64 = 12 * 60 * 60;
+/// The label from which the key of the cookies is derived.
 const KEY_LABEL: &[u8] = b"hubmesh admin cookie 1\0";
-/// How many returned cookies are remembered.
+/// The most returned cookies that are remembered.
 const MAX_RETURNED: usize = 1_024;
 
 /// The logins of browsers.
 pub(in super::super) struct Logins {
     key: Option<[u8; 32]>,
-    /// Returned cookies, and until when they would have been valid.
+    /// The returned cookies, each with the end of its validity in Unix seconds.
     returned: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -64,33 +64,33 @@ impl Logins {
         }
     }
 
-    /// The value of a cookie that is valid from this second on.
+    /// The value of a new cookie, which is valid from now on.
     fn issue(&self, now_s: u64) -> Option<String> {
         let key = self.key.as_ref()?;
         let number: [u8; 16] = rand::random();
-        let said = format!("{}.{}", now_s + GOOD_S, hex::encode(number));
+        let said = format!("{}.{}", now_s + VALID_S, hex::encode(number));
         let proof = signature(key, &[said.as_bytes()]);
         Some(format!("{said}.{}", hex::encode(proof)))
     }
 
-    /// Until when a cookie's value is valid, if it is ours.
+    /// The end of a cookie's validity. `None` if the cookie is not ours or no longer valid.
     fn until(&self, value: &str, now_s: u64) -> Option<u64> {
         let (said, proof) = value.rsplit_once('.')?;
         let mut mac = Hmac::<Sha256>::new_from_slice(self.key.as_ref()?).ok()?;
         mac.update(said.as_bytes());
-        // Compared in constant time.
+        // This comparison takes constant time.
         mac.verify_slice(&hex::decode(proof).ok()?).ok()?;
         let (until, _) = said.split_once('.')?;
         let until = until.parse().ok()?;
         (now_s < until).then_some(until)
     }
 
-    /// Whether a request shows the cookie of a login.
+    /// Whether a request has the cookie of a login.
     pub(super) fn knows(&self, headers: &HeaderMap) -> bool {
         self.shown(headers).is_some()
     }
 
-    /// The cookie that a request shows, and until when it is valid.
+    /// The cookie of a request, and the end of its validity.
     fn shown(&self, headers: &HeaderMap) -> Option<(String, u64)> {
         let now_s = unix_ms() / 1_000;
         let all = headers.get_all(COOKIE).iter();
@@ -102,7 +102,7 @@ impl Logins {
         Some((value.to_owned(), until))
     }
 
-    fn give_back(&self, headers: &HeaderMap) {
+    fn take_back(&self, headers: &HeaderMap) {
         let Some((value, until)) = self.shown(headers) else {
             return;
         };
@@ -119,7 +119,7 @@ impl Logins {
     }
 }
 
-/// Whether a request came by TLS, here or at a trusted proxy.
+/// Whether a request came by TLS, to this hub or to a trusted proxy.
 fn is_secure<B: Backend>(app: &App<B>, head: &Head) -> bool {
     let proxies = &app.config.trusted_proxies;
     let by_proxy = head.remote.is_some_and(|remote| {
@@ -145,32 +145,32 @@ struct LoginBody {
     token: String,
 }
 
-/// What whoever logged in may do.
+/// The rights of a client that has logged in.
 #[derive(Serialize, ToSchema)]
 struct LoggedIn {
     /// `full`.
     access: &'static str,
 }
 
-/// What whoever asks may do.
+/// The rights of the client that asks.
 #[derive(Serialize, ToSchema)]
 struct SessionBody {
     /// `full`, `read` or `none`.
     access: &'static str,
-    /// How that was shown: `bearer`, `cookie`, `listener` or `loopback`.
+    /// How the client has shown its rights: `bearer`, `cookie`, `listener` or `loopback`.
     with: Option<&'static str>,
-    /// Whether a login would help.
+    /// Whether the hub has an `ADMIN_TOKEN`, so that a login is possible.
     login: bool,
-    /// The hub that answers; null to strangers.
+    /// The id of the hub that answers. Null for a client without rights.
     hub: Option<String>,
 }
 
-/// Gives a browser its cookie for the token.
+/// Gives a browser a cookie in return for the token.
 #[utoipa::path(
     post, path = "/admin/api/login", tag = "session", request_body = LoginBody,
     responses(
-        (status = 200, description = "`Set-Cookie` has the login, for twelve hours.", body = LoggedIn),
-        (status = 415, description = "The body is no JSON.", body = ErrorBody<'static>),
+        (status = 200, description = "`Set-Cookie` has the cookie, which is valid for twelve hours.", body = LoggedIn),
+        (status = 415, description = "The body is not JSON.", body = ErrorBody<'static>),
         Badly, Closed, NotRead,
         (
             status = 404, body = ErrorBody<'static>,
@@ -213,7 +213,7 @@ fn let_in<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, Answered> {
         return Err(answered(NoOperator::Wrong));
     }
     let value = app.logins.issue(unix_ms() / 1_000);
-    let cookie = value.and_then(|value| cookie(app, head, &value, GOOD_S));
+    let cookie = value.and_then(|value| cookie(app, head, &value, VALID_S));
     let Some(cookie) = cookie else {
         return Ok(reply::nothing_here());
     };
@@ -227,15 +227,15 @@ fn let_in<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, Answered> {
     Ok(response)
 }
 
-/// Takes a browser's cookie back.
+/// Ends a login: this hub no longer accepts the cookie.
 #[utoipa::path(
     post, path = "/admin/api/logout", tag = "session", security(("operator" = []), ("login" = [])),
-    responses((status = 204, description = "It counts no more at this hub."), Closed, NotRead)
+    responses((status = 204, description = "This hub no longer accepts the cookie."), Closed, NotRead)
 )]
 pub(super) fn logout<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
         let operator = who::operator(&app, &call, Deed::Change)?;
-        app.logins.give_back(&call.head.headers);
+        app.logins.take_back(&call.head.headers);
         acts::note(&app, &operator, "logout", watch::Operator::default());
         let mut response = Response::default();
         *response.status_mut() = StatusCode::NO_CONTENT;
@@ -246,11 +246,11 @@ pub(super) fn logout<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'sta
     })
 }
 
-/// What whoever asks may do.
+/// Says which rights the client has.
 #[utoipa::path(
     get, path = "/admin/api/session", tag = "session", security((), ("operator" = []), ("login" = [])),
     responses(
-        (status = 200, description = "That, to anybody.", body = SessionBody),
+        (status = 200, description = "The rights. Every client gets this answer.", body = SessionBody),
         (status = 404, description = "Operators have a listener of their own.", body = ErrorBody<'static>),
         (status = 429, description = "Too many wrong tokens came from one address.", body = ErrorBody<'static>),
     )
@@ -279,7 +279,7 @@ pub(super) fn session<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'st
             access,
             with: operator.map(|operator| operator.with.label()),
             login: operators.gate().is_some(),
-            // Strangers are not told of the mesh.
+            // A client without rights learns nothing about the mesh.
             hub: operator.map(|_| app.backend.view().hub_id.to_string()),
         })
     })
@@ -296,7 +296,7 @@ mod tests {
         })
     }
 
-    fn shows(value: &str) -> HeaderMap {
+    fn with_cookie(value: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let cookie = format!("other=1; {NAME}={value}; more=2");
         headers.insert(COOKIE, cookie.parse().expect("a value"));
@@ -304,37 +304,40 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_is_good_for_its_time_on_every_hub_with_the_token() {
+    fn a_cookie_is_valid_for_its_time_on_every_hub_with_the_token() {
         let (one, two) = (logins("for-operators-alone"), logins("for-operators-alone"));
         let now_s = unix_ms() / 1_000;
         let value = one.issue(now_s).expect("a cookie");
-        assert!(one.knows(&shows(&value)) && two.knows(&shows(&value)));
-        assert!(!logins("another-token-than-it").knows(&shows(&value)));
-        assert_eq!(two.until(&value, now_s + GOOD_S - 1), Some(now_s + GOOD_S));
-        assert_eq!(two.until(&value, now_s + GOOD_S), None);
+        assert!(one.knows(&with_cookie(&value)) && two.knows(&with_cookie(&value)));
+        assert!(!logins("another-token-than-it").knows(&with_cookie(&value)));
+        assert_eq!(
+            two.until(&value, now_s + VALID_S - 1),
+            Some(now_s + VALID_S)
+        );
+        assert_eq!(two.until(&value, now_s + VALID_S), None);
     }
 
     #[test]
-    fn a_cookie_that_was_changed_or_given_back_is_none() {
+    fn a_cookie_that_was_changed_or_returned_is_not_accepted() {
         let logins = logins("for-operators-alone");
         let value = logins.issue(unix_ms() / 1_000).expect("a cookie");
         for at in 0..value.len() {
             let mut other = value.clone().into_bytes();
             other[at] = if other[at] == b'1' { b'2' } else { b'1' };
             let other = String::from_utf8(other).expect("digits");
-            assert!(!logins.knows(&shows(&other)), "{other}");
-            assert!(!logins.knows(&shows(&value[..at])));
+            assert!(!logins.knows(&with_cookie(&other)), "{other}");
+            assert!(!logins.knows(&with_cookie(&value[..at])));
         }
-        logins.give_back(&shows(&value));
-        assert!(!logins.knows(&shows(&value)));
+        logins.take_back(&with_cookie(&value));
+        assert!(!logins.knows(&with_cookie(&value)));
     }
 
     #[test]
-    fn no_more_cookies_are_remembered_than_may_be() {
+    fn the_number_of_remembered_cookies_is_bounded() {
         let logins = logins("for-operators-alone");
         for _ in 0..MAX_RETURNED + 10 {
             let value = logins.issue(unix_ms() / 1_000).expect("a cookie");
-            logins.give_back(&shows(&value));
+            logins.take_back(&with_cookie(&value));
         }
         assert_eq!(logins.returned.lock().len(), MAX_RETURNED);
     }

@@ -1,4 +1,4 @@
-//! `GET /admin/api/openapi.json`: `/admin/api` as OpenAPI 3.1 has it, made of the handlers and the types that are served.
+//! `GET /admin/api/openapi.json`: the OpenAPI 3.1 description of `/admin/api`, made of the handlers and of their types.
 
 use std::sync::{Arc, OnceLock};
 
@@ -15,7 +15,7 @@ use super::super::refusals::Closed;
 use super::super::{App, Backend, reply};
 use super::{acts, answer, awaited, bans, events, lists, login, pictures, who};
 
-/// How operators show that they are some.
+/// The ways in which a client shows that it is an operator.
 struct OperatorSchemes;
 
 impl Modify for OperatorSchemes {
@@ -24,7 +24,7 @@ impl Modify for OperatorSchemes {
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
         let bearer = bearer.description(Some("ADMIN_TOKEN")).build();
         components.add_security_scheme("operator", SecurityScheme::Http(bearer));
-        let what = "A login. What changes something needs the header X-Hubmesh-Admin: 1 beside it.";
+        let what = "The cookie of a login. A request that changes something also needs the header X-Hubmesh-Admin: 1.";
         let cookie = ApiKeyValue::with_description(login::NAME, what);
         let cookie = SecurityScheme::ApiKey(ApiKey::Cookie(cookie));
         components.add_security_scheme("login", cookie);
@@ -42,13 +42,14 @@ impl Modify for OperatorSchemes {
     modifiers(&OperatorSchemes),
     info(
         title = "hubmesh, for operators",
-        description = "What operators see of a mesh of signaling hubs, and what they do to it, at any hub. Without \
-                       ADMIN_TOKEN it is shown to whoever reaches ADMIN_ADDR; with neither, to the hub's own machine, in part."
+        description = "Data about a mesh of signaling hubs and actions on it, for operators. Every hub answers for the whole \
+                       mesh. Without ADMIN_TOKEN, every client at ADMIN_ADDR is an operator. With neither, the hub's own \
+                       machine may read a part of the data."
     )
 )]
 struct AdminApi;
 
-/// The description as it is served.
+/// The description.
 pub(in super::super) fn document() -> &'static Document {
     static DOCUMENT: OnceLock<Document> = OnceLock::new();
     DOCUMENT.get_or_init(AdminApi::openapi)
@@ -59,7 +60,7 @@ fn text() -> Bytes {
     TEXT.get_or_init(|| reply::to_json(document())).clone()
 }
 
-/// This description.
+/// Gives this description.
 #[utoipa::path(
     get, path = "/admin/api/openapi.json", tag = "service", security(("operator" = []), ("login" = [])),
     responses((status = 200, description = "An OpenAPI 3.1 document.", body = serde_json::Value), Closed)

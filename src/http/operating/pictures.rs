@@ -1,4 +1,4 @@
-//! The mesh as a picture, and its last hour.
+//! `GET /admin/api/topology`: hubs and links, for a picture. `GET /admin/api/history`: the counts of the last hour.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,14 +21,14 @@ use crate::log::timestamp;
 use crate::mesh::LinkView;
 use crate::watch::{Columns, Past};
 
-/// All hubs in reach, this one first.
+/// All hubs in reach. This hub is the first.
 pub(super) fn hubs<B: Backend>(app: &App<B>) -> Vec<HubId> {
     let view = app.backend.view();
     let others = view.hubs.iter().map(|hub| hub.id);
     [view.hub_id].into_iter().chain(others).collect()
 }
 
-/// How a hub is, and what waits there. What a hub of an earlier version does not say is null.
+/// A hub's report with the signals and joins that wait there. These are null for hubs of earlier versions.
 #[derive(Serialize, ToSchema)]
 #[schema(as = FullCondition)]
 struct Pictured {
@@ -36,7 +36,7 @@ struct Pictured {
     condition: ConditionRow,
     waiting: Option<u64>,
     contests: Option<u64>,
-    /// Since its start.
+    /// The alarms since the hub's start.
     alarms: Option<u64>,
 }
 
@@ -48,7 +48,7 @@ struct LinkRow {
     /// The hub with the lower id.
     a: String,
     b: String,
-    /// There and back, as the mesh's own graph has it.
+    /// The round trip in milliseconds, as in the mesh's own graph.
     rtt_ms: u16,
 }
 
@@ -57,7 +57,7 @@ struct LinkRow {
 #[serde(rename_all = "camelCase")]
 struct TopologyBody {
     timestamp: String,
-    /// The hub that answers.
+    /// The id of the hub that answers.
     hub: String,
     hubs: Vec<HubRow<Pictured>>,
     links: Vec<LinkRow>,
@@ -75,10 +75,10 @@ impl LinkRow {
     }
 }
 
-/// Hubs and links, all at once.
+/// All hubs and links in one answer.
 #[utoipa::path(
     get, path = "/admin/api/topology", tag = "mesh", security(("operator" = []), ("login" = [])),
-    responses((status = 200, description = "The picture.", body = TopologyBody), Closed)
+    responses((status = 200, description = "Hubs and links.", body = TopologyBody), Closed)
 )]
 pub(super) fn topology<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
@@ -101,7 +101,7 @@ pub(super) fn topology<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'s
             row.with(condition)
         });
         let links = app.backend.links().await.into_iter();
-        // A hub may have come or gone while the others were asked.
+        // A hub may have come or gone while the hubs were asked.
         let links = links.filter(|link| shown.contains(&link.a) && shown.contains(&link.b));
         ok(&TopologyBody {
             timestamp: timestamp(),
@@ -118,19 +118,19 @@ pub(super) fn topology<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'s
 #[serde(rename_all = "camelCase")]
 struct LastHour {
     timestamp: String,
-    /// Those that answered.
+    /// The ids of the hubs that answered.
     hubs: Vec<String>,
     not_answered: Vec<String>,
     #[serde(flatten)]
     columns: Columns,
 }
 
-/// What happened in each ten seconds of the last hour, of all hubs together or of some.
+/// The counts of each ten seconds of the last hour, for all hubs together or for some of them.
 #[utoipa::path(
     get, path = "/admin/api/history", tag = "mesh", security(("operator" = []), ("login" = [])),
-    params(("hub" = Option<String>, Query, description = "The beginning of an id.")),
+    params(("hub" = Option<String>, Query, description = "The beginning of a hub's id.")),
     responses(
-        (status = 200, description = "Columns of one length, the oldest first.", body = LastHour),
+        (status = 200, description = "Columns of equal length. The oldest step is the first.", body = LastHour),
         Badly, Closed,
         (
             status = 404, body = ErrorBody<'static>,
