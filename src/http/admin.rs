@@ -1,13 +1,14 @@
-//! What operators may see, and who is an operator: `ADMIN_TOKEN`, `ADMIN_ADDR`.
+//! Which requests come from an operator, and which answers are for operators: `ADMIN_TOKEN`, `ADMIN_ADDR`.
 //!
 //! A hub has a public [`Door`] and, with `ADMIN_ADDR`, one for operators. Every request is checked here: does it come
-//! from an operator? Without the two settings, every client counts as one. A page for operators is refused to all
-//! others, and no browser hands its answer to a page of another origin. The token counts only in `Authorization`:
-//! addresses end in logs, and a browser sends nothing there by itself, so no other page can make it ask.
+//! from an operator? Without the two settings, every client counts as an operator. A page for operators is refused to
+//! all others, and no browser hands its answer to a page of another origin. The token counts only in `Authorization`:
+//! addresses end in logs, and a browser never adds this header by itself, so a page of another origin cannot use the
+//! token.
 //!
-//! Without a token, every client that reaches the door for operators may see what is behind it. A browser reaches it as
-//! well, and may show pages of an attacker: a name that the attacker leads here would be of this origin. So the door
-//! answers only to names that an attacker cannot give out.
+//! Without a token, every client that reaches the door for operators may see its pages. A browser reaches the door as
+//! well, and may show pages of an attacker: a name that the attacker points to this address would be of this origin. So
+//! the door answers only requests for names that an attacker cannot give out.
 
 use std::net::IpAddr;
 
@@ -23,7 +24,7 @@ use crate::config::AdminSettings;
 use crate::limits::FairSlots;
 use crate::metrics::Refusal;
 
-/// Which listener a connection came in by.
+/// The listener that accepted a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Door {
     /// `HOST` and `PORT`.
@@ -32,7 +33,7 @@ pub(super) enum Door {
     Admin,
 }
 
-/// Why a client may not see what operators see.
+/// Why a client may not see the pages of operators.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(super) enum NoOperator {
     #[error("operators show ADMIN_TOKEN as a bearer, in Authorization")]
@@ -64,10 +65,10 @@ pub(super) enum NoOperator {
     OtherSite,
 }
 
-/// Who is an operator.
+/// The rules that tell operators from other clients.
 #[derive(Debug)]
 pub(super) struct Operators {
-    /// What ADMIN_TOKEN opens, if it is set.
+    /// The check of `ADMIN_TOKEN`, if it is set.
     gate: Option<Gate>,
     has_door: bool,
 }
@@ -81,7 +82,7 @@ impl Operators {
         }
     }
 
-    /// What the token opens, if there is one.
+    /// The check of the operators' token, if there is one.
     pub(super) fn gate(&self) -> Option<&Gate> {
         self.gate.as_ref()
     }
@@ -106,7 +107,8 @@ impl Operators {
         self.gate.is_some() && (door == Door::Admin || !self.has_door)
     }
 
-    /// Whether who asks so at this door may see what operators see. Guesses are counted by `App::check_operator`.
+    /// Whether a request with these headers at this door may see the pages of operators. Guesses are counted by
+    /// `App::check_operator`.
     pub(super) fn check(&self, door: Door, headers: &HeaderMap) -> Result<(), NoOperator> {
         match (door, &self.gate) {
             (Door::Public, _) if self.has_door => Err(NoOperator::Elsewhere),
@@ -128,7 +130,8 @@ pub(super) fn has_bearer(headers: &HeaderMap) -> bool {
     bearers(headers).next().is_some()
 }
 
-/// Whether the request shows the token as its only bearer. One of several is not compared: a turn pays for one guess.
+/// Whether the request shows the token as its only bearer. Of several bearers none is compared: a turn pays for one
+/// guess.
 pub(super) fn is_shown(gate: &Gate, headers: &HeaderMap) -> Result<(), NoOperator> {
     let mut shown = bearers(headers);
     match (shown.next(), shown.next()) {
@@ -138,7 +141,7 @@ pub(super) fn is_shown(gate: &Gate, headers: &HeaderMap) -> Result<(), NoOperato
     }
 }
 
-/// Whether an attacker cannot have given out the requested name. Browsers always send one.
+/// Whether the requested host is a name that an attacker cannot give out. Browsers always send a host.
 pub(super) fn is_named_well(headers: &HeaderMap) -> Result<(), NoOperator> {
     let is_well = |value: &HeaderValue| {
         let authority = value

@@ -1,10 +1,10 @@
 //! The hubs, networks and peers of the mesh as operators see them, page by page.
 //!
-//! For operators alone (see `operating`): it names networks of every dialect, and a client that knows the name of a
-//! room may enter it. Networks and peers are listed as this hub knows them, which is all of the mesh. Each hub reports
-//! its own state: all hubs in reach are asked, at most once a second, and hubs that do not answer within
-//! [`ANSWERS_WITHIN`] are named. A list is sorted, and a page begins after `after`, so that no entry is left out or
-//! shown twice while others come and go.
+//! For operators alone (see `operating`): the answers name networks of every dialect, and a client that knows the name
+//! of a room may enter it. Networks and peers are listed as this hub knows them, which is all of the mesh. Each hub
+//! reports its own state: all hubs in reach are asked, at most once a second, and hubs that do not answer within
+//! [`ANSWERS_WITHIN`] are named. Each list is sorted, and a page begins after `after`, so that no entry is left out or
+//! shown twice while other entries are added or removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -136,7 +136,7 @@ impl<C> HubRow<C> {
         }
     }
 
-    /// The same with what is said of how it is.
+    /// The same hub with another form of its condition.
     pub(super) fn with<D>(self, condition: Option<D>) -> HubRow<D> {
         HubRow {
             id: self.id,
@@ -153,7 +153,7 @@ impl<C> HubRow<C> {
     }
 }
 
-/// The reports of the hubs, unless they were asked a moment ago. Requests that come meanwhile wait for the same
+/// The reports of the hubs, unless they were asked a moment ago. Requests that arrive meanwhile wait for the same
 /// answers.
 pub(super) async fn conditions<B: Backend>(app: &App<B>) -> Arc<Vec<HubReport>> {
     let mut asked = app.asked.lock().await;
@@ -169,7 +169,7 @@ pub(super) async fn conditions<B: Backend>(app: &App<B>) -> Arc<Vec<HubReport>> 
 
 /// All hubs in reach, and the reports of those that answer.
 pub(super) async fn all_hubs<B: Backend>(app: &App<B>) -> Vec<(HubId, HubRow<ConditionRow>)> {
-    // Taken before they are asked, so that a hub that is lost meanwhile is named.
+    // The view is taken before the hubs are asked, so that a hub that is lost meanwhile is named.
     let mut view = app.backend.view();
     let answers = conditions(app).await;
     let answers: BTreeMap<HubId, &HubReport> = answers.iter().map(|one| (one.hub, one)).collect();
@@ -326,7 +326,7 @@ pub(super) async fn peers<B: Backend>(
         let _turn = app.turn(door).acquire().await;
         let all = app.backend.ids(&network, usize::MAX).into_iter();
         let all = all.filter_map(|peer| {
-            // It may have left since it was listed.
+            // The peer may have left since it was listed.
             let (hub, since_ms) = app.backend.holder(&network, &peer)?;
             let row = || (peer.to_string(), (peer, hub, since_ms));
             query.wants_hub(&hub).then(row)

@@ -1,9 +1,9 @@
 //! Which clients and hubs may switch to a WebSocket: the checks in their order, and the task that follows.
 //!
 //! Each refusal is one [`Refused`]: its status, its words, its counter. Some dialects let a client show its token in a
-//! message; until it does, the client also holds one of `MAX_UNPROVEN_CLIENTS` slots. A peer holds one of
-//! `MAX_CONNECTIONS` permits from the 101 until its task ends, so there are never more peers than that, nor more of one
-//! address than `MAX_CONNECTIONS_PER_IP`.
+//! message; until then, the client also holds one of `MAX_UNPROVEN_CLIENTS` slots. A peer holds one of
+//! `MAX_CONNECTIONS` permits from the 101 until its task ends, so the hub never has more peers than permits, and never
+//! more from one address than `MAX_CONNECTIONS_PER_IP`.
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -249,8 +249,8 @@ fn drawn(dialect: Dialect) -> Option<PeerId> {
     is_anonymous.then(|| PeerId::Hex(rand::random()))
 }
 
-/// The request as one for a WebSocket, on a hub that accepts peers, and its address. It counts against the allowance of
-/// that address even if it is refused, because guesses at a token must not be free.
+/// The request as one for a WebSocket, on a hub that accepts peers, and its client's address. The request counts
+/// against the allowance of that address even if it is refused, because each guess at a token must have a cost.
 pub(super) fn handshake<B: Backend>(
     app: &App<B>,
     head: &mut Head,
@@ -264,7 +264,7 @@ pub(super) fn handshake<B: Backend>(
     }
 }
 
-/// Checks that the hub accepts peers, and that this client does not ask too often.
+/// Checks that the hub accepts peers, and that this client does not send requests too often.
 pub(super) fn turn<B: Backend>(app: &App<B>, client: Option<IpAddr>) -> Result<IpAddr, Refused> {
     if app.is_draining() {
         return Err(Refused::Draining);
@@ -272,8 +272,8 @@ pub(super) fn turn<B: Backend>(app: &App<B>, client: Option<IpAddr>) -> Result<I
     turn_to_ask(app, client)
 }
 
-/// Checks that this client does not ask too often; the hub may be draining. A client that guesses tokens gets no
-/// further tries this way.
+/// Checks that this client does not send requests too often; the hub may be draining. A client that guesses tokens gets
+/// no further tries this way.
 pub(super) fn turn_to_ask<B: Backend>(
     app: &App<B>,
     client: Option<IpAddr>,
@@ -295,7 +295,7 @@ fn not_banned<B: Backend>(app: &App<B>, party: Party) -> Result<(), Refused> {
     }
 }
 
-/// Whether the page that asks may use the hub.
+/// Whether the page that sent the request may use the hub.
 pub(super) fn origin<B: Backend>(app: &App<B>, head: &Head) -> Result<(), Refused> {
     let allowed = app.config.cors.allows(head.headers.get(ORIGIN));
     allowed.then_some(()).ok_or(Refused::Origin)
@@ -308,7 +308,7 @@ struct Entering<B: Backend> {
     permits: Permits<B>,
 }
 
-/// Starts the task of a peer that was let in, and answers it.
+/// Starts the task of a peer that was let in, and answers its request.
 pub(super) fn take_in<B: Backend>(
     app: &Arc<App<B>>,
     handshake: Handshake,
@@ -352,7 +352,7 @@ fn try_hub<B: Backend>(
 }
 
 /// How near a hub that connects is. Behind a proxy that is not named as trusted, every hub would look as near as the
-/// proxy, so it counts as far.
+/// proxy, so such a hub counts as far.
 fn hub_reach(head: &Head, client: IpAddr) -> Reach {
     let socket = head.remote.map(|remote| remote.ip().to_canonical());
     if socket == Some(client) && client_ip::is_forwarded(&head.headers) {
@@ -392,7 +392,7 @@ pub(super) fn its_dialect(grant: &Grant, dialect: Dialect) -> Result<(), Refused
     }
 }
 
-/// What a token lets its holder ask over HTTP about a network of this dialect.
+/// Whether a token lets its holder ask over HTTP about this network of this dialect.
 pub(super) fn may_discover(grant: &Grant, dialect: Dialect, network: &str) -> Result<(), Refused> {
     its_dialect(grant, dialect)?;
     its_network(grant, network)?;
@@ -411,7 +411,7 @@ pub(super) fn has(grant: &Grant, right: Right) -> Result<(), Refused> {
     has.then_some(()).ok_or(Refused::NoRight(right.word()))
 }
 
-/// What the tokens of the header and the query prove; one valid token is enough, unless its subject is banned.
+/// The grant of the tokens in the header and the query; one valid token is enough, unless its subject is banned.
 pub(super) fn grant<B: Backend>(app: &App<B>, head: &Head) -> Result<Grant, Refused> {
     not_barred(app, head, shown(app, head)?)
 }
@@ -438,8 +438,8 @@ fn shown<B: Backend>(app: &App<B>, head: &Head) -> Result<Grant, Denied> {
         .check(header.and_then(bearer).into_iter().chain(query))
 }
 
-/// Serves a peer to its end. A task has space for everything that it ever holds, so what an idle peer no longer needs
-/// is in boxes: the request and the wait for the connection.
+/// Serves a peer to its end. A task has space for everything that it ever holds, so the parts that an idle peer no
+/// longer needs are in boxes: the request and the wait for the connection.
 async fn serve_peer<B: Backend>(app: Arc<App<B>>, entering: Box<Entering<B>>) {
     if let Some(peer) = Box::pin(upgraded(&app, *entering)).await {
         app.killed.run_until_cancelled(peer).await;

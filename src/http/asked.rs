@@ -1,4 +1,5 @@
-//! Whether a request asks for a WebSocket, by its headers and its query, and which part of that was lost on its way.
+//! Whether a request asks for a WebSocket, by its headers and its query, and which part of the request was lost on its
+//! way.
 //!
 //! Pure: a request's head in, an answer out. Knows neither where the endpoints are nor who may use them.
 
@@ -11,12 +12,12 @@ use url::form_urlencoded;
 
 use super::Head;
 
-/// Whether the request asks for a WebSocket, well or badly.
+/// Whether the request asks for a WebSocket, correctly or not.
 pub(super) fn is_requested(headers: &HeaderMap) -> bool {
     has_token(headers, &UPGRADE, "websocket")
 }
 
-/// Whether the upgrade is for the connection that it came by.
+/// Whether the upgrade is for the connection that carries the request.
 pub(super) fn is_connected(headers: &HeaderMap) -> bool {
     has_token(headers, &CONNECTION, "upgrade")
 }
@@ -31,7 +32,7 @@ fn has_token(headers: &HeaderMap, name: &http::HeaderName, token: &str) -> bool 
         .any(|part| part.trim().eq_ignore_ascii_case(token))
 }
 
-/// What became of a client's request for a WebSocket on its way to an endpoint.
+/// The part of a client's request for a WebSocket that was lost on its way to an endpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(super) enum Lost {
     /// HTTP/1.0 has no upgrade.
@@ -83,12 +84,12 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
     is_requested(headers) || signs.iter().any(|sign| headers.contains_key(sign))
 }
 
-/// Whether its query names a peer, well or badly.
+/// Whether the query names a peer, by a valid id or not.
 pub(super) fn names_a_peer(head: &Head) -> bool {
     names(head, &["peerId"])
 }
 
-/// Whether a request was meant for a WebSocket, by its headers or by a query that is only asked of one.
+/// Whether a request was meant for a WebSocket, by its headers or by a query that only WebSockets have.
 pub(super) fn is_meant(head: &Head) -> bool {
     is_wanted(&head.headers) || names(head, &["peerId"]) || is_peerjs(head)
 }

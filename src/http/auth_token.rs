@@ -1,8 +1,9 @@
 //! `POST /api/auth/token`: tokens for clients, made by the hub.
 //!
 //! An operator gets any token. A client that shows a token in `Authorization` gets one that is no wider.
-//! `auth::minting` knows what a token may be; this module knows who asks. A request counts like one for a WebSocket,
-//! because it can be used to guess a token in the same way. Pages of origins that may not connect may not ask.
+//! `auth::minting` decides which tokens are made; this module decides which client may ask for one. A request counts
+//! like one for a WebSocket, because it can be used to guess a token in the same way. Pages of origins that may not
+//! connect may not ask.
 //!
 //! Without `ADMIN_TOKEN`, `ADMIN_ADDR` and `AUTH_TOKEN` an operator has nothing to show. Then a program on the same
 //! machine counts as an operator if it asks by an address of this machine; requests through a proxy or from a page do
@@ -38,10 +39,10 @@ enum NoToken {
     /// The client may not ask at all.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// It may be an operator's token that is shown, and none of this address is compared now.
+    /// The token may be an operator's, and no bearer of this address is compared now.
     #[error(transparent)]
     NotCompared(NoOperator),
-    /// Operators are not told apart here, and the client is not on this machine.
+    /// The settings do not tell operators from other clients, and the client is not on this machine.
     #[error(
         "on a hub without ADMIN_TOKEN and AUTH_TOKEN only programs of its own machine are given tokens, by its own \
          address and through no proxy; others show a token in Authorization"
@@ -124,7 +125,7 @@ fn try_answer<B: Backend>(
     }
 }
 
-/// What the client holds; `None` is everything, for operators.
+/// The grant of the client; `None` for operators, who may ask for any token.
 fn asker<B: Backend>(app: &App<B>, call: &Call) -> Result<Option<Grant>, NoToken> {
     let headers = &call.head.headers;
     if app.operators.are_told_apart() {
@@ -146,7 +147,7 @@ fn asker<B: Backend>(app: &App<B>, call: &Call) -> Result<Option<Grant>, NoToken
     Ok(Some(shown(app, &call.head)?))
 }
 
-/// What the tokens in `Authorization` grant, unless their subject is banned. Tokens in the address do not count,
+/// The grant of the tokens in `Authorization`, unless their subject is banned. Tokens in the address do not count,
 /// because addresses end in logs.
 fn shown<B: Backend>(app: &App<B>, head: &Head) -> Result<Grant, Refused> {
     let shown = app.gate.check(admin::bearers(&head.headers))?;

@@ -17,10 +17,10 @@ pub enum BindError {
     Resolve {
         /// The name.
         host: String,
-        /// What the resolver says.
+        /// The resolver's error.
         why: io::Error,
     },
-    /// Another program listens there.
+    /// Another program listens at this address.
     #[error(
         "{addr} is in use: stop what listens there, or set PORT to another port (0 takes a free one)"
     )]
@@ -61,7 +61,7 @@ pub enum BindError {
     Refused {
         /// The address and port.
         addr: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         why: io::Error,
     },
 }
@@ -149,7 +149,7 @@ fn open(addr: SocketAddr) -> io::Result<TcpListener> {
 /// The first port that needs no right.
 const UNPRIVILEGED: u16 = 1024;
 
-/// What the system's refusal means for `HOST` and `PORT`.
+/// The error for `HOST` or `PORT` that the system's refusal stands for.
 fn refusal(addr: SocketAddr, why: io::Error) -> BindError {
     match why.kind() {
         io::ErrorKind::AddrInUse => BindError::InUse { addr },

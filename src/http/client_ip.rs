@@ -1,4 +1,4 @@
-//! Which address a request comes from, when there may be proxies in between.
+//! The client's address of a request, when proxies may have forwarded it.
 //!
 //! One pure function, [`client_ip`]: the socket's address, the headers and the trusted proxies go in, the client's
 //! address comes out. A header counts only as far as a trusted proxy has written it, so a client cannot choose its
@@ -15,7 +15,7 @@ use crate::config::TrustedProxies;
 
 /// Each proxy appends the address that it was connected from.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// The address that Fly's edge was connected from; it replaces whatever a client sends.
+/// The address that Fly's edge was connected from; Fly's edge replaces any value that a client sends.
 const FLY_CLIENT: HeaderName = HeaderName::from_static("fly-client-ip");
 
 /// The header of some proxies in place of the list.
@@ -24,10 +24,10 @@ const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// The address of the client behind this socket.
 ///
 /// - The socket is no trusted proxy: its own address.
-/// - It is Fly's proxy: what `Fly-Client-IP` says; without it, the socket's address. If that is again a trusted proxy,
-///   one in front of Fly, the entries before it in `X-Forwarded-For` are walked.
-/// - It is another trusted proxy: `X-Forwarded-For`, walked from the right to the first address that is not trusted.
-///   If all are, the left-most. An entry that is no address ends the walk at the one to its right.
+/// - It is Fly's proxy: the address in `Fly-Client-IP`; without this header, the socket's address. If the address in
+///   the header is again a trusted proxy, in front of Fly, the entries before it in `X-Forwarded-For` are walked.
+/// - It is another trusted proxy: `X-Forwarded-For`, walked from the right to the first address that is not trusted. If
+///   all are trusted, the left-most. An entry that is no address ends the walk at the entry to its right.
 pub(super) fn client_ip(
     socket: SocketAddr,
     headers: &HeaderMap,
@@ -40,7 +40,7 @@ pub(super) fn client_ip(
     let Some(edge) = fly_client(headers) else {
         return socket;
     };
-    // Fly appends its own public address behind the one that it was connected from.
+    // Fly appends its own public address behind the address that it was connected from.
     let before_edge = hops_from_right(headers)
         .skip_while(|hop| *hop != Some(edge))
         .skip(1);
@@ -53,7 +53,7 @@ pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
     names.iter().any(|name| headers.contains_key(name))
 }
 
-/// Goes from `nearest` over `hops` as long as they are trusted; each was named by the one before.
+/// Walks from `nearest` over `hops` as long as the addresses are trusted; each address was named by the one before.
 fn walk(
     nearest: IpAddr,
     hops: impl Iterator<Item = Option<IpAddr>>,
@@ -76,7 +76,7 @@ fn walk(
 /// not an address.
 fn hops_from_right(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
     let lists = headers.get_all(FORWARDED_FOR).iter().rev();
-    // Bytes, because a client may send anything in front, and that must not spoil what a proxy appends.
+    // Bytes, because a client may send anything in front, and its part must not spoil the entries that proxies append.
     lists.flat_map(|list| list.as_bytes().rsplit(|byte| *byte == b',').map(address))
 }
 
@@ -95,7 +95,7 @@ fn address(entry: &[u8]) -> Option<IpAddr> {
         .map(|address| address.to_canonical())
 }
 
-/// The address that Fly's proxy gives; nothing if it is not exactly one address, which Fly's proxy never sends.
+/// The address that Fly's proxy gives; `None` if the header is not exactly one address. Fly's proxy always sends one.
 fn fly_client(headers: &HeaderMap) -> Option<IpAddr> {
     let mut values = headers.get_all(FLY_CLIENT).iter();
     match (values.next(), values.next()) {

@@ -1,4 +1,5 @@
-//! `GET /rooms` and `/rooms/{id}/peers`: the rooms of coordinator clients, mesh-wide, in the words of Self-Streme's server.
+//! `GET /rooms` and `/rooms/{id}/peers`: the rooms of coordinator clients, mesh-wide, in the format of Self-Streme's
+//! server.
 //!
 //! `/rooms` is also the WebSocket of OctateCode's clients, which `admit` lets in. `api::access` decides who may see
 //! rooms.
@@ -26,7 +27,7 @@ use crate::dialect::coordinator::{is_room, metadata};
 
 /// How many peers of a room the list of rooms names.
 const SHOWN: usize = 100;
-/// How many rooms are listed until others get their turn.
+/// How many rooms are listed before other tasks may run.
 const AT_ONCE: usize = 32;
 
 /// The rooms, page by page.
@@ -104,7 +105,7 @@ fn answer(made: Result<Response, Answered>) -> Response {
 }
 
 /// The rooms of coordinator clients. A request for a WebSocket is one of OctateCode's clients.
-// At the door for operators there is the list alone.
+// The door for operators has only the list.
 #[utoipa::path(
     get, path = "/rooms", tag = "coordinator", params(Paging), security((), ("token" = []), ("operator" = [])),
     responses((status = 200, description = "A page of them, by their ids.", body = RoomPage), Badly, Unseen, Unknown, Elsewhere)
@@ -149,7 +150,7 @@ async fn list<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, Answere
             }
         };
         peers.sort_unstable();
-        // Its last member may have left since it was listed, and of a hub that does not answer nothing is known.
+        // The last member may have left since the room was listed, or its hub does not answer.
         if !peers.is_empty() {
             rooms.push(RoomRow {
                 room_id: network.name().to_owned(),
@@ -157,7 +158,7 @@ async fn list<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, Answere
                 peers,
             });
         }
-        // Peers wait meanwhile.
+        // Peers wait while the list is made.
         if at % AT_ONCE == AT_ONCE - 1 {
             yield_now().await;
         }

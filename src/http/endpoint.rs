@@ -1,8 +1,8 @@
-//! Endpoints that take their time: a path with names in it, a bounded body, an answer that may be waited for.
+//! Endpoints whose answers may take time: a path with names in it, a bounded body, an asynchronous answer.
 //!
-//! Status pages are made at once and answer only GET; requests with other methods come in here. A body has to declare
-//! its length, and a body that is too long is not read. The connection bounds how long it may take to arrive (`serve`).
-//! Knows no endpoint by name.
+//! Status pages are made at once and answer only GET; requests with other methods are handled here. A body has to
+//! declare its length, and a body that is too long is not read. The connection bounds the time in which the body has to
+//! arrive (`serve`). Knows no endpoint by name.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,11 +23,11 @@ use super::{App, Backend, Head, reply};
 
 /// One request.
 pub(super) struct Call {
-    /// The door by which it came in.
+    /// The door at which it arrived.
     pub(super) door: Door,
     /// Its head.
     pub(super) head: Head,
-    /// The parts of its path where the endpoint's has `{}`, in order, as they were sent.
+    /// The parts of its path in the places of the endpoint's `{}`, in order, as they were sent.
     pub(super) names: Vec<String>,
     /// Its body; empty if there is none.
     pub(super) body: Bytes,
@@ -39,7 +39,7 @@ impl Call {
         self.names.first().map_or("", String::as_str)
     }
 
-    /// The same decoded.
+    /// The same name, decoded.
     pub(super) fn decoded_name(&self) -> String {
         percent_decode_str(self.name())
             .decode_utf8_lossy()
@@ -146,7 +146,7 @@ pub(super) fn route<B: Backend>(
         .boxed()
 }
 
-/// Matches a path, and takes the names out of it.
+/// Matches a path, and extracts its names.
 fn names_in(pattern: &'static str) -> BoxedFilter<(Vec<String>,)> {
     let start = warp::any().map(Vec::new).boxed();
     let all = pattern
@@ -164,7 +164,7 @@ fn names_in(pattern: &'static str) -> BoxedFilter<(Vec<String>,)> {
     all.and(path::end()).boxed()
 }
 
-/// The body of a request, or why it is not read.
+/// The body of a request, or the reason why it is not read.
 fn body(
     most: u64,
 ) -> impl Filter<Extract = (Result<Bytes, StatusCode>,), Error = Infallible> + Clone {

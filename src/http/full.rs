@@ -1,7 +1,7 @@
-//! Log lines of a full hub: which setting would let in more, and how many are in now.
+//! Log lines of a full hub: the setting that would let in more clients, and the number of clients now.
 //!
-//! A refused client may never tell the operator, and a counter tells only an operator who looks. Each cap writes at
-//! most one line a minute, because any client can fill a hub.
+//! A refused client may never tell the operator, and not every operator watches the counters. Each cap writes at most
+//! one line a minute, because any client can fill a hub.
 
 use std::net::IpAddr;
 
@@ -32,7 +32,7 @@ impl Full {
     }
 }
 
-/// A cap of which each address may have only a share.
+/// A cap with a smaller share for each address.
 pub(super) struct AddressShare {
     setting: &'static str,
     seldom: Seldom,
@@ -46,7 +46,8 @@ impl AddressShare {
         }
     }
 
-    /// Says that an address has its share. Behind a proxy that is not named, all clients have one address.
+    /// Logs that an address has reached its share. Behind a proxy that is not named in the settings, all clients have
+    /// one address.
     pub fn warn(&self, address: IpAddr) {
         if let Some(left_out) = self.seldom.due() {
             let setting = self.setting;
@@ -75,7 +76,7 @@ impl Cap {
         }
     }
 
-    /// Says that a client was refused because the cap is reached.
+    /// Logs that a client was refused because the cap is reached.
     pub fn warn(&self) {
         if let Some(left_out) = self.seldom.due() {
             let (setting, most) = (self.setting, self.most);
@@ -85,7 +86,7 @@ impl Cap {
         }
     }
 
-    /// The same for a refused slot, if the cap is the reason.
+    /// Logs the same for a refused slot, if the cap is the reason.
     pub fn watch<T>(&self, asked: Result<T, NoSlot>) -> Result<T, NoSlot> {
         if matches!(asked, Err(NoSlot::Full)) {
             self.warn();

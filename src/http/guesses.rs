@@ -1,8 +1,9 @@
-//! Who shows the operators' token, and how fast it may be guessed, by login and by bearer.
+//! The check of the operators' token, and the bound on guesses at it, by login and by bearer.
 //!
-//! Pages for operators, and pages that tell operators more, ask here. Each wrong token takes a turn of its address, which
-//! has a fixed number of them a minute. If none is left, no bearer of that address is compared for a while; nor is one
-//! beside another in a request. The memory for addresses is bounded. Knows no cookie.
+//! Pages for operators, and pages that tell operators more, use this check. Each wrong token uses up a turn of its
+//! address, which has a fixed number of turns a minute. If no turn is left, no bearer of that address is compared for a
+//! while. A request with several bearers has none of them compared. The memory for addresses is bounded. Knows no
+//! cookie.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,16 +18,16 @@ use crate::config::AdminSettings;
 use crate::limits::{AddressGroup, ConnectRate, MAX_TRACKED};
 use crate::metrics::Refusal;
 
-/// So long after its last turn an address has all its turns again.
+/// An address has all its turns again this long after its last turn.
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// The turns that each address has left.
 pub(super) struct Guesses {
     rate: Option<ConnectRate>,
-    /// How soon an address without turns has one again.
+    /// The time after which an address without turns has one again.
     refill: Duration,
-    /// Addresses whose bearers are not compared, and until when: too many were wrong. They are remembered a minute longer,
-    /// while each turn may be the only one.
+    /// Addresses whose bearers are not compared because too many were wrong, and the end of this time. They are
+    /// remembered a minute longer, because until then each new turn may be their only one.
     barred: Mutex<HashMap<AddressGroup, Instant>>,
 }
 
@@ -40,19 +41,20 @@ impl Guesses {
         }
     }
 
-    /// Takes a turn of this address. `Err`: none is left for this time.
+    /// Uses up a turn of this address. `Err`: no turn is left for this time.
     pub(super) fn take_turn(&self, group: AddressGroup) -> Result<(), Duration> {
         self.rate
             .as_ref()
             .map_or(Ok(()), |rate| rate.check(group))?;
-        // The turn of one that was barred lately is the only one: the next bearer could not pay for being compared.
+        // An address that was barred lately has only this turn, so no turn is left to pay for comparing the next
+        // bearer.
         if let Some(until) = self.barred.lock().get_mut(&group) {
             *until = (*until).max(Instant::now() + self.refill);
         }
         Ok(())
     }
 
-    /// Gives back the memory of addresses that have not tried lately.
+    /// Frees the memory of addresses that have not shown a token lately.
     pub(super) fn forget_idle(&self) {
         if let Some(rate) = &self.rate {
             rate.forget_idle();
@@ -69,7 +71,7 @@ impl Guesses {
         left.filter(|left| !left.is_zero())
     }
 
-    /// A bearer was wrong: that takes a turn. `Err`: none is left for this time.
+    /// Counts a wrong bearer, which uses up a turn. `Err`: no turn is left for this time.
     fn count_wrong(&self, group: AddressGroup) -> Result<(), Duration> {
         self.take_turn(group).inspect_err(|wait| {
             let mut barred = self.barred.lock();
@@ -81,8 +83,8 @@ impl Guesses {
 }
 
 impl<B: Backend> App<B> {
-    /// Compares a bearer, unless too many of its address were wrong lately. A wrong one takes a turn of the logins, so that
-    /// guessing is no faster here than there.
+    /// Compares a bearer, unless too many bearers of its address were wrong lately. A wrong bearer uses up a turn of
+    /// the logins, so that guessing by bearer is no faster than by login.
     pub(super) fn guessed(
         &self,
         head: &Head,
@@ -105,7 +107,7 @@ impl<B: Backend> App<B> {
         checked
     }
 
-    /// Whether who asks so at this door may see what operators see.
+    /// Whether this request at this door may see the pages of operators.
     pub(super) fn check_operator(&self, door: Door, head: &Head) -> Result<(), NoOperator> {
         let check = || self.operators.check(door, &head.headers);
         match self.operators.compare_at(door) && has_bearer(&head.headers) {
@@ -114,7 +116,8 @@ impl<B: Backend> App<B> {
         }
     }
 
-    /// The same where a bearer may as well be a client's own: one that is, is no guess, and nobody is kept from showing it.
+    /// The same check where a bearer may also be a client's own. A client's own bearer is no guess, so it may be shown
+    /// as often as the client likes.
     pub(super) fn check_operator_or_client(
         &self,
         door: Door,
@@ -129,8 +132,8 @@ impl<B: Backend> App<B> {
         }
     }
 
-    /// Whether there are bearers, and each is what clients show here: a guess may stand beside one that is. A token that
-    /// is signed well and not valid at this time is a client's too.
+    /// Whether the request has bearers, and each of them is a client's: a guess may stand beside a client's bearer. A
+    /// token with a good signature that has expired or is not valid yet is a client's too.
     fn is_a_clients(&self, head: &Head) -> bool {
         let is_one = |bearer| {
             let checked = self.gate.check([bearer]);
@@ -139,8 +142,8 @@ impl<B: Backend> App<B> {
         !self.gate.is_open() && has_bearer(&head.headers) && bearers(&head.headers).all(is_one)
     }
 
-    /// Whether who was checked is told more, where all others are answered too. A wrong token is counted here then: nobody
-    /// refuses it.
+    /// Whether a checked client is told more, on a page that answers other clients too. A wrong token is counted here,
+    /// because this page does not refuse it.
     pub(super) fn tells_more(&self, checked: Result<(), NoOperator>) -> bool {
         if let Err(NoOperator::Wrong | NoOperator::TooMany(_)) = checked {
             self.metrics.refusals.inc(Refusal::Operator);

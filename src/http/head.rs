@@ -16,7 +16,7 @@ pub(super) struct Head {
     pub(super) headers: HeaderMap,
     pub(super) on_upgrade: Option<OnUpgrade>,
     pub(super) remote: Option<SocketAddr>,
-    /// It comes from a client that may see what operators see.
+    /// The request comes from a client that may see the pages of operators.
     pub(super) is_operator: bool,
 }
 

@@ -1,8 +1,9 @@
 //! `GET /ice-servers`: the STUN and TURN servers for a client's `RTCPeerConnection`, with credentials of its own.
 //!
-//! Every client that may open a WebSocket may ask, with the same token, from the same pages and within the same rate: a
-//! request here counts as one there. The credentials name the peer, or the party that a token proves, so that a TURN
-//! server can limit each one. They end after `TURN_TTL_S`, or with the token. They are in the answer and nowhere else.
+//! Every client that may open a WebSocket may ask, with the same token, from the same pages and within the same rate. A
+//! request here counts like a request for a WebSocket. The credentials name the peer, or the party that a token proves,
+//! so that a TURN server can limit each one. The credentials end after `TURN_TTL_S`, or with the token. They are in the
+//! answer and nowhere else.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::clock;
 use crate::config::{IceUrl, NatSettings};
 use crate::nat::OwnServers;
 
-/// What a client gives to `RTCPeerConnection`.
+/// The configuration that a client gives to `RTCPeerConnection`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Configuration<'s> {
@@ -91,8 +92,8 @@ fn ends(ttl: Duration, grant: &Grant, now_ms: u64) -> u64 {
     token.map_or(own, |token| token.min(own)).as_secs()
 }
 
-/// The name in the credentials: the peer's id. A client with a proven identity is named by that proof. Otherwise it
-/// would have the limits of as many users as it invents ids, or gets tokens for.
+/// The name in the credentials: the peer's id. A client with a proven identity is named by its proof. Otherwise each id
+/// that it invents, or gets a token for, would have limits of its own.
 fn user(grant: &Grant, peer: &PeerId) -> String {
     if grant.proof.is_empty() {
         return peer.to_string();
@@ -104,7 +105,7 @@ fn user(grant: &Grant, peer: &PeerId) -> String {
     name
 }
 
-/// The peer that asks: `peerId`, else the only id of the token, else a fresh id.
+/// The id of the peer that asks: `peerId`, else the only id of the token, else a fresh id.
 fn peer(query: &str, grant: &Grant) -> Result<PeerId, Refused> {
     if let Some(named) = query::values(query, "peerId").next() {
         return PeerId::new(&named.plain).map_err(|_| Refused::PeerName);
@@ -114,8 +115,9 @@ fn peer(query: &str, grant: &Grant) -> Result<PeerId, Refused> {
     PeerId::new(&id).map_err(|_| Refused::PeerName)
 }
 
-/// STUN servers come first, because they ask for no credentials. This hub's own servers come before those of other
-/// hubs, and these before external ones; its relays are left out when no further one is free.
+/// The list of servers for a client. STUN servers are first, because they ask for no credentials. Of each kind, this
+/// hub's own servers are before those of other hubs, and external servers are last. This hub's relays are left out when
+/// none is free.
 fn servers<'s>(
     nat: &'s NatSettings,
     own: Option<&'s OwnServers>,

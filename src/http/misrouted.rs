@@ -1,8 +1,9 @@
-//! Requests for a WebSocket that reach none: what the operator of the proxy in between has to know.
+//! Requests for a WebSocket that reach no WebSocket: the facts that the operator of the proxy in between has to know.
 //!
 //! Either a proxy drops `Upgrade`, speaks HTTP/1.0 to the hub, leaves a prefix on the path, or removes too much of it;
-//! or the client has a wrong address. Browsers hide such an answer from scripts, so it is logged as well, at most once
-//! a minute, because any client can cause it. Knows where the endpoints are, and nothing of who may use them.
+//! or the client has a wrong address. Browsers hide the answer from scripts, so the mistake is logged as well, at most
+//! once a minute, because any client can cause it. Knows the paths of the endpoints, and nothing of the clients that
+//! may use them.
 
 use std::net::IpAddr;
 
@@ -14,14 +15,14 @@ use crate::config::PeerJsPaths;
 use crate::log::Seldom;
 use crate::metrics::Refusal;
 
-/// Logs that there are misrouted requests.
+/// The log lines about misrouted requests.
 #[derive(Default)]
 pub(super) struct Misrouted {
     seldom: Seldom,
 }
 
 impl Misrouted {
-    /// Logs it, at most once a minute. The query is left out, because it may hold tokens.
+    /// Logs a misrouted request, at most once a minute. The query is left out, because it may hold tokens.
     pub(super) fn warn(&self, client: Option<IpAddr>, path: Option<&str>, why: &str) {
         if let Some(left_out) = self.seldom.due() {
             let client = client.map(tracing::field::display);
@@ -32,14 +33,14 @@ impl Misrouted {
     }
 }
 
-/// The most of a path that is shown, in characters.
+/// The longest part of a path that is shown, in characters.
 const LONGEST_SHOWN: usize = 200;
 
 fn start_of(path: &str) -> String {
     path.chars().take(LONGEST_SHOWN).collect()
 }
 
-/// There is no WebSocket at this path: counts it, logs it, and says where there is one.
+/// Counts and logs a request for a WebSocket at a path without one; the answer names a path that has one.
 pub(super) fn no_endpoint<B: Backend>(app: &App<B>, head: &Head, path: &str) -> Response {
     let why = where_else(path, app.config.is_hub, &app.config.peerjs.paths);
     app.metrics.refusals.inc(Refusal::Misrouted);
@@ -103,7 +104,7 @@ fn add_or_strip(prefix: &str) -> String {
     }
 }
 
-/// Whether it can be a value of `PEERJS_PATH`, and is short enough to be repeated.
+/// Whether this prefix can be a value of `PEERJS_PATH`, and is short enough to be repeated.
 fn is_plain(prefix: &str) -> bool {
     prefix.len() <= LONGEST_SHOWN && prefix.parse::<PeerJsPaths>().is_ok()
 }

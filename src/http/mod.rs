@@ -1,11 +1,12 @@
-//! The HTTP side of the hub: which paths there are, who may switch to a WebSocket, what the status pages say.
+//! The HTTP side of the hub: its paths, the checks before a WebSocket, the status pages.
 //!
-//! A TCP connection comes in (`serve`), with TLS if the hub has a certificate (`tls`). The routes here answer its
+//! A TCP connection is accepted (`serve`), with TLS if the hub has a certificate (`tls`). The routes here answer its
 //! request. A request for a WebSocket that is let in (`admit`, `upgrade`) is handed to the [`Backend`] as a socket.
-//! Nothing in this folder knows what peers or hubs say on their sockets, and nothing outside it knows of hyper or warp.
+//! Nothing in this folder knows the messages of peers or hubs on their sockets, and nothing outside it knows of hyper
+//! or warp.
 //!
 //! Invariants: every answer that is an error has a JSON body `{"error"}`; every refused WebSocket is counted once;
-//! every task that is started here is tracked, so that [`App::wait`] means that none is left.
+//! every task that is started here is tracked, so that no task is left when [`App::wait`] returns.
 
 mod accept_header;
 mod admin;
@@ -102,26 +103,26 @@ pub struct UpgradeRequest {
     pub network: Option<NetworkKey>,
     /// The id that it asked for.
     pub peer: Option<PeerId>,
-    /// Its own address, also behind a trusted proxy.
+    /// The peer's own address, also behind a trusted proxy.
     pub remote: IpAddr,
-    /// What its token proves.
+    /// The rights that its token grants.
     pub grant: Grant,
 }
 
-/// The permits that a peer takes.
+/// The permits that a peer holds.
 pub struct Permits<B: Backend> {
-    /// One among all.
+    /// A permit among those of all peers.
     pub among_all: B::Permit,
-    /// One among those of its dialect, if they are counted.
+    /// A permit among those of its dialect, if the dialect's connections are counted.
     pub of_dialect: Option<ConnectionPermit>,
-    /// One among those that have not shown their token yet, if it is one of them.
+    /// A slot among the clients that have not shown their token yet, if the peer is one of them.
     pub unproven: Option<AddressSlot>,
 }
 
 /// The part of `MAX_CONNECTIONS` that members of rooms without a connection may have.
 const OF_VISITORS: usize = 4;
 
-/// Takes over sockets, and knows what the status pages show.
+/// The part of the hub that serves the sockets, and knows the facts for the status pages.
 pub trait Backend: Operate + Sized + 'static {
     /// A slot for one peer; given back when it is dropped.
     type Permit: Send + 'static;
@@ -129,7 +130,7 @@ pub trait Backend: Operate + Sized + 'static {
     /// A slot for one more peer from this address.
     fn try_admit(&self, from: IpAddr) -> Result<Self::Permit, NoSlot>;
 
-    /// Serves one peer to its end. `ahead` is what it sent after its request already.
+    /// Serves one peer to its end. `ahead` is the bytes that the peer sent after its request before the switch.
     fn peer(
         &self,
         socket: Stream,
@@ -147,7 +148,7 @@ pub trait Backend: Operate + Sized + 'static {
         why: &str,
     ) -> impl Future<Output = ()> + Send;
 
-    /// Serves one inbound link from another hub to its end; `reach` is how near that hub is, as far as is known.
+    /// Serves one inbound link from another hub to its end; `reach` is how near the other hub is, as far as is known.
     fn hub(
         &self,
         socket: WebSocketStream<Observed<Stream>>,
@@ -155,13 +156,13 @@ pub trait Backend: Operate + Sized + 'static {
         reach: Reach,
     ) -> impl Future<Output = ()> + Send;
 
-    /// The mesh as this hub sees it now. Cheap, because health checks ask for it again and again.
+    /// The mesh as this hub sees it now. Cheap, because health checks ask for it often.
     fn view(&self) -> MeshView;
 
     /// The STUN and TURN servers of the nearest other hubs, the nearest first.
     fn servers_nearby(&self) -> Vec<IceUrl>;
 
-    /// The networks of the whole mesh, and how many peers each has.
+    /// The networks of the whole mesh, each with its number of peers.
     fn networks(&self) -> Vec<(NetworkKey, usize)>;
 
     /// Whether the parts that serve the peers still run. If not, the hub has to be restarted.
@@ -206,18 +207,18 @@ pub trait Backend: Operate + Sized + 'static {
     /// The members that a network shows, the longest present first.
     fn by_seniority(&self, network: &NetworkKey) -> Vec<RoomClaim>;
 
-    /// Keeps a user in a room without a connection: a future to run for as long as it stays, unless it is there
-    /// already.
+    /// Keeps a user in a room without a connection. Returns a future to run for as long as the user stays, unless the
+    /// user is in the room already.
     fn visit(
         &self,
         visitor: Visitor,
         permit: Self::Permit,
     ) -> impl Future<Output = Result<Option<Stay>, NoVisit>> + Send;
 
-    /// Prolongs the visit of a user at this hub, with a token that expires then; false if there is none.
+    /// Prolongs the visit of a user at this hub, with a token that expires then; false if there is no such visit.
     fn renew_visit(&self, network: &NetworkKey, peer: &PeerId, expires_ms: Option<u64>) -> bool;
 
-    /// Ends the visit of a user at this hub, and returns when the mesh knows; false if there was none.
+    /// Ends the visit of a user at this hub, and returns when the mesh knows; false if there was no visit.
     fn end_visit(&self, network: &NetworkKey, peer: &PeerId) -> impl Future<Output = bool> + Send;
 
     /// Asks the hub of a user whether it joined over HTTP and has no connection. False without an answer in time.
@@ -234,20 +235,21 @@ pub trait Backend: Operate + Sized + 'static {
         visitor: Visitor,
     ) -> impl Future<Output = Result<(), NoVisit>> + Send;
 
-    /// Ends rooms without a member that this hub keeps, `most` of them at most; how many it kept, and how many have ended.
+    /// Ends rooms without a member that this hub keeps, at most `most` of them. Returns the number that it kept, and
+    /// the number that has ended.
     fn end_empty_rooms(&self, most: usize) -> impl Future<Output = (usize, usize)> + Send;
 
-    /// Whether the hub takes too much memory to let any client in.
+    /// Whether the hub uses too much memory to let any client in.
     fn pressure(&self) -> &Pressure;
 
     /// The hub of the peer with this id.
     fn hub_of(&self, network: &NetworkKey, peer: &PeerId) -> Option<HubId>;
 
-    /// Whether a network can take this id as one more member. If several come at the same time, the mesh decides.
+    /// Whether a network can take this id as one more member. If several peers join at the same time, the mesh decides.
     fn has_capacity(&self, network: &NetworkKey, peer: &PeerId) -> bool;
 }
 
-/// What the HTTP side needs to answer, shared by all connections.
+/// The state of the HTTP side, shared by all connections.
 pub struct App<B> {
     backend: B,
     config: Arc<Config>,
@@ -261,19 +263,20 @@ pub struct App<B> {
     connect_rate: Option<ConnectRate>,
     /// How fast an address may change rooms.
     change_rate: Option<ConnectRate>,
-    /// For PeerJS clients.
+    /// The slots of PeerJS clients.
     peerjs_slots: ConnectionSlots,
     http_slots: FairSlots,
-    /// Clients that have not shown their token yet.
+    /// The slots of clients that have not shown their token yet.
     unproven: FairSlots,
     /// The slots of the operators' door, so that a crowd at the public one cannot block it.
     admin_slots: FairSlots,
-    /// The slots of members of rooms without a connection: they cost the client that creates them nothing lasting.
+    /// The slots of members of rooms without a connection. They need a bound, because a client can create them at no
+    /// lasting cost.
     visitor_slots: FairSlots,
     tls_door: TlsDoor,
-    /// Few handshakes take the costly step of TLS at a time.
+    /// The turns of TLS handshakes: only a few take the costly step at a time.
     tls_turns: StepTurns,
-    /// Pages are made one at a time: a client that asks for many waits, and peers do not.
+    /// The turn of pages, which are made one at a time: a client that asks for many pages waits, and peers do not.
     page_turn: Semaphore,
     admin_turn: Semaphore,
     pages: Pages<PageName>,
@@ -291,14 +294,14 @@ pub struct App<B> {
     peers: TaskTracker,
     /// The listeners, TCP connections that are no WebSockets, and inbound links.
     tasks: TaskTracker,
-    /// No further TCP connections, and those that are idle HTTP close.
+    /// Ends the accepting of TCP connections, and closes idle HTTP connections.
     closing: CancellationToken,
     /// Ends every task at once.
     killed: CancellationToken,
 }
 
 impl<B: Backend> App<B> {
-    /// Ready to serve.
+    /// An HTTP side that is ready to serve.
     pub fn new(backend: B, config: Arc<Config>, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(App {
             backend,
@@ -375,14 +378,15 @@ impl<B: Backend> App<B> {
     ) {
         for listener in listeners {
             if let Ok(addr) = listener.local_addr() {
-                // A second listener (::1 beside 127.0.0.1) has the same port, or is that of SIGNALING_PORT.
+                // Only the first address is kept: a second listener has the same port (::1 beside 127.0.0.1), or that
+                // of SIGNALING_PORT.
                 let _ = self.bound.set(addr);
             }
             self.listen(listener, certificates, Door::Public);
         }
     }
 
-    /// The same for the operators' door, which lets in neither peers nor hubs.
+    /// Accepts connections at the operators' door, which lets in neither peers nor hubs.
     pub fn serve_operators(
         self: &Arc<Self>,
         listeners: Vec<TcpListener>,
@@ -405,7 +409,7 @@ impl<B: Backend> App<B> {
 
     /// Tells clients of this hub's own STUN and TURN from now on; once.
     pub fn offer(&self, own: OwnServers) {
-        // There is one of them in a hub.
+        // A hub has them once, so the cell is never set twice.
         let _ = self.own_servers.set(own);
     }
 
@@ -445,7 +449,7 @@ impl<B: Backend> App<B> {
         self.tasks.wait().await;
     }
 
-    /// Gives back the memory of addresses that have not asked for a WebSocket lately.
+    /// Frees the memory of addresses that have not asked for a WebSocket lately.
     pub fn forget_idle_addresses(&self) {
         self.guesses.forget_idle();
         let rates = [&self.connect_rate, &self.change_rate];
@@ -468,7 +472,7 @@ impl<B: Backend> App<B> {
         self.full.peers.watch(self.backend.try_admit(from))
     }
 
-    /// A slot for a TLS handshake, unless there is none.
+    /// A slot for a TLS handshake, if one is free.
     fn enter_tls(&self, from: IpAddr) -> Result<HandshakeSlot, NoSlot> {
         self.full.tls.watch(self.tls_door.enter(from))
     }

@@ -1,8 +1,9 @@
 //! Whether a program on the hub's own machine asks by itself, as far as this can be known.
 //!
-//! Such a request comes from a loopback address and asks for one, forwards for no other client, and is not from a page
-//! of another origin. Requests through proxies do not count: these name the client or themselves, or speak HTTP/1.0, or
-//! `TRUSTED_PROXIES` names them. A proxy on this machine that does none of that looks like a program.
+//! The request of a local program comes from a loopback address, names a loopback host, is not forwarded for another
+//! client, and is not from a page of another origin. Requests through proxies do not count. A proxy names its client or
+//! itself, or speaks HTTP/1.0, or is named in `TRUSTED_PROXIES`. A proxy on this machine that does none of these looks
+//! like a program.
 
 use std::net::IpAddr;
 
@@ -16,14 +17,15 @@ use super::{App, Backend, Head};
 /// The header in which a browser names the origin of a request.
 const FETCH_SITE: &str = "sec-fetch-site";
 
-/// Why a request does not count as one of a program on this machine.
+/// Why a request does not count as that of a program on this machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Far {
-    /// It comes from elsewhere, or may: through a proxy.
+    /// It comes from another machine, or may do so: through a proxy.
     Away,
-    /// It asks for a name that is not only this machine's, and an attacker can lead pages here by such a name.
+    /// The requested host is not a name of this machine alone. An attacker can point such a name to this machine, so
+    /// that pages reach it.
     Name,
-    /// The rest is right, but a page asks.
+    /// A page asks; all other conditions hold.
     Page,
 }
 

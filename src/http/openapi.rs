@@ -1,7 +1,8 @@
-//! `GET /api/openapi.json` and `/api/info`: what is answered to programs, as OpenAPI 3.1 has it and in short.
+//! `GET /api/openapi.json` and `/api/info`: the description of the API for programs, as OpenAPI 3.1 and in short.
 //!
-//! The descriptions are made of the handlers and the types that are served: of `/api` here, together with the tokens and the
-//! rooms of coordinator clients that are beside it; of `/admin/api` in `operating`. Status pages and WebSockets are in none.
+//! The descriptions are derived from the handlers and the types that are served. This module describes `/api`, the
+//! tokens, and the rooms of coordinator clients; `operating` describes `/admin/api`. Status pages and WebSockets are in
+//! neither description.
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,4 +1,4 @@
-//! What operators ask of a hub and its mesh beyond what the status pages show: the seam to the part that can answer.
+//! The requests of operators to a hub and its mesh beyond the status pages: the seam to the part that can answer.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -14,7 +14,7 @@ use crate::watch::{Banned, Party, Past, Watch};
 /// Peers by hub, and the party of each if it is known.
 pub type Parties = BTreeMap<HubId, Vec<(PeerId, Option<Party>)>>;
 
-/// What operators may ask for. Answers of other hubs are awaited for no longer than the given time.
+/// The requests of operators. Answers of other hubs are awaited for no longer than the given time.
 pub trait Operate: Send + Sync {
     /// The events of this hub, and the bans.
     fn watch(&self) -> &Arc<Watch>;
@@ -22,7 +22,7 @@ pub trait Operate: Send + Sync {
     /// The links of the mesh, each once.
     fn links(&self) -> impl Future<Output = Vec<LinkView>> + Send;
 
-    /// The hub of a peer, and since when it is there, as Unix time in milliseconds.
+    /// The hub of a peer, and the time since which the hub has it, as Unix time in milliseconds.
     fn holder(&self, network: &NetworkKey, peer: &PeerId) -> Option<(HubId, u64)>;
 
     /// The parties of these peers of one network.
@@ -36,10 +36,10 @@ pub trait Operate: Send + Sync {
     /// The last hour of each hub that answers.
     fn past(&self, within: Duration) -> impl Future<Output = BTreeMap<HubId, Past>> + Send;
 
-    /// What waits at each hub that answers.
+    /// The numbers of waiting signals, contests and alarms at each hub that answers.
     fn tallies(&self, within: Duration) -> impl Future<Output = BTreeMap<HubId, Tally>> + Send;
 
-    /// Ids that somebody waits for, at each hub that answers.
+    /// Ids that signals wait for or that are contested, at each hub that answers.
     fn awaited(
         &self,
         what: Awaiting,
@@ -55,9 +55,9 @@ pub trait Operate: Send + Sync {
         within: Duration,
     ) -> impl Future<Output = Removal> + Send;
 
-    /// Places a ban in the whole mesh; gives how many connections of this hub end by it.
+    /// Places a ban in the whole mesh; returns the number of connections of this hub that it ends.
     fn place_ban(&self, ban: &Banned) -> impl Future<Output = Result<usize, BansFull>> + Send;
 
-    /// Lifts a ban. False if there is none that counts.
+    /// Lifts a ban. False if no such ban is in force.
     fn lift_ban(&self, ban: BanId) -> impl Future<Output = bool> + Send;
 }

@@ -3,7 +3,7 @@
 //! Their contents grow with the mesh, and any client may ask for them as often as it likes. A page that took more than
 //! [`CHEAP`] is made again only after [`REST`] times as long: all pages together take a small part of the thread's
 //! time, and their contents are some dozens of milliseconds old in large meshes, and fresh in small ones. Knows no
-//! routes; `status` and `peerjs` say what a page is and how it is made.
+//! routes; `status` and `peerjs` define the pages and make them.
 //!
 //! Invariant: memory is bounded by the number of pages, one body each.
 
@@ -34,7 +34,7 @@ struct Made {
 }
 
 impl<K: Eq + Hash> Pages<K> {
-    /// None yet.
+    /// No pages yet.
     pub(super) fn new() -> Self {
         Pages {
             made: Mutex::default(),

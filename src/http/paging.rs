@@ -1,7 +1,7 @@
-//! Lists in pages: what a program asks for, and the part of a list that it gets.
+//! Lists in pages: the parameters of a request, and the part of a list that it gets.
 //!
-//! A list is sorted, and a page begins after `after`, so that no entry is left out or shown twice while others come and
-//! go. Knows no list; used by `api`, `coordinator`, `admin_api` and `operating`.
+//! A list is sorted, and a page begins after `after`, so that no entry is left out or shown twice while other entries
+//! are added or removed. Knows no list; used by `api`, `coordinator`, `admin_api` and `operating`.
 
 use std::collections::BTreeMap;
 
@@ -86,7 +86,7 @@ impl Paging {
         self.after.as_deref()
     }
 
-    /// What the query of a request says of it; or the answer, where that cannot be.
+    /// The paging parameters in the query of a request, or the error answer if they are bad.
     pub(super) fn of(call: &Call) -> Result<Self, Answered> {
         Ok(Paging::read(&call.head.query)?)
     }
@@ -129,11 +129,11 @@ fn limit(text: &str) -> Result<usize, BadQuery> {
         .ok_or(BadQuery::Limit)
 }
 
-/// The parameters of a page that takes more than these two, and no others.
+/// The parameters of a page that accepts more than these two, and no others.
 #[derive(Debug, Default)]
 pub(super) struct Query {
     pub(super) paging: Paging,
-    /// Those of this page alone, by name. An empty one counts as not given.
+    /// The parameters of this page alone, by name. An empty value counts as not given.
     filters: BTreeMap<&'static str, String>,
 }
 

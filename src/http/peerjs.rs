@@ -1,8 +1,9 @@
-//! What PeerJS clients ask for over HTTP: an id, the list of ids, and the WebSocket of their dialect.
+//! The HTTP requests of PeerJS clients: for an id, the list of ids, and the WebSocket of their dialect.
 //!
-//! A client's option `path` prefixes all of it, so everything here exists under each path of `PEERJS_PATH`. A client
-//! learns its mistakes on the socket if its library knows the words, because browsers hide the answer to a refused
-//! upgrade from scripts; a wrong bearer token and a full room are told by status. Knows no message of the dialect.
+//! A client's option `path` prefixes all of these addresses, so each of them exists under each path of `PEERJS_PATH`. A
+//! client is told its mistake on the socket if its library knows the message, because browsers hide the answer to a
+//! refused upgrade from scripts. A wrong bearer token and a full room are told by the HTTP status. Knows no message of
+//! the dialect.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -38,12 +39,12 @@ mod words {
         "The token is not for one room: show it in Authorization, and name the room as the token";
 }
 
-/// What is under a path.
+/// The endpoints under a path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Page<'p> {
     /// The WebSocket.
     Socket,
-    /// What this is.
+    /// The description of the server.
     About,
     /// A fresh id.
     Id,
@@ -54,7 +55,7 @@ pub(super) enum Page<'p> {
     },
 }
 
-/// The endpoint at `path`, if any: if it is both a WebSocket and a page, the requested one.
+/// The endpoint at `path`, if any; if the path has both a WebSocket and a page, the requested one.
 pub(super) fn page<'p>(paths: &PeerJsPaths, path: &'p str, upgrade: bool) -> Option<Page<'p>> {
     let found = || paths.iter().filter_map(|prefix| below(path, prefix));
     found()
@@ -125,11 +126,11 @@ fn ids<B: Backend>(app: &App<B>, key: &str, head: &Head) -> Result<Response, Ref
     Ok(reply::text(StatusCode::OK, reply::JSON, list))
 }
 
-/// What the address of the socket says.
+/// The parameters in the address of the socket.
 #[derive(Default, PartialEq, Eq, Debug)]
 struct Query {
     key: String,
-    /// As PeerServer reads it: clients allow blanks in ids, and no `+`.
+    /// The id as PeerServer reads it: clients allow blanks in ids, and no `+`.
     id: String,
     token: Value,
 }
@@ -274,7 +275,7 @@ fn room<'r>(grant: &'r Grant, token: &'r Value, opens_gate: bool) -> Result<&'r 
     }
 }
 
-/// Whether clients are let in by this token.
+/// Whether this token lets clients in.
 fn opens_gate<B: Backend>(app: &App<B>, query: &Query) -> bool {
     !app.gate.is_open() && app.gate.check(query.token.readings()).is_ok()
 }
@@ -284,7 +285,7 @@ fn is_own_secret<B: Backend>(app: &App<B>, query: &Query) -> bool {
     !app.config.peerjs.rooms && !opens_gate(app, query)
 }
 
-/// What stands for the client's secret between hubs; the secret itself never leaves this hub.
+/// The hash that stands for the client's secret between hubs; the secret itself never leaves this hub.
 fn secret_proof(query: &Query) -> Vec<u8> {
     Sha256::new()
         .chain_update("peerjs token\0")
@@ -293,7 +294,7 @@ fn secret_proof(query: &Query) -> Vec<u8> {
         .to_vec()
 }
 
-/// Gives a client its WebSocket only to say why it is refused. These count as HTTP connections.
+/// Gives a client its WebSocket only to tell it why it is refused. These sockets count as HTTP connections.
 fn turn_away<B: Backend>(
     app: &Arc<App<B>>,
     handshake: Handshake,

@@ -9,9 +9,9 @@ use percent_encoding::percent_decode_str;
 /// The value of a parameter, in both of its readings.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub(super) struct Value {
-    /// `+` is a blank.
+    /// The reading in which `+` is a blank.
     pub(super) form: String,
-    /// `+` is itself.
+    /// The reading in which `+` is itself.
     pub(super) plain: String,
 }
 
@@ -23,7 +23,7 @@ impl Value {
         }
     }
 
-    /// Each reading.
+    /// Both readings.
     pub(super) fn readings(&self) -> impl Iterator<Item = &str> {
         [self.plain.as_str(), self.form.as_str()].into_iter()
     }

@@ -1,4 +1,4 @@
-//! How fast messages come, from counters that only grow.
+//! The rates of messages and errors, from counters that only grow.
 //!
 //! A [`Meter`] keeps two earlier readings and compares the newest with the older one that is at least [`SPAN`] old, so
 //! that a rate neither jumps with every request nor averages over hours. Knows no metrics; the status page
@@ -35,7 +35,7 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// Rates count from here.
+    /// A meter whose rates count from this reading.
     pub(super) fn new(first: Tally) -> Self {
         Meter {
             older: first,

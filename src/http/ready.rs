@@ -1,11 +1,11 @@
 //! The questions of orchestrators: `/live` (restart this hub?) and `/ready` (send it peers?).
 //!
-//! Neither tells anything of peers or networks, so any client may ask both. A hub is ready once it knows the peers of
-//! the mesh, or once that took too long: a hub that reaches no other still serves its own peers, and turning them away
-//! would help nobody. A ready hub stays ready until it is told to stop. A full hub is ready too, or nobody could roll
-//! out a larger `MAX_CONNECTIONS`.
+//! The answers tell nothing of peers or networks, so any client may ask both. A hub is ready once it knows the peers of
+//! the mesh, or once learning them took too long: a hub that reaches no other hub still serves its own peers. A ready
+//! hub stays ready until it is told to stop. A full hub is ready too: otherwise an operator could not roll out a larger
+//! `MAX_CONNECTIONS`.
 //!
-//! A hub that shuts down says so here first, and lets peers in for a while: a proxy has to ask before it can know.
+//! A hub that shuts down first reports it at `/ready`, and lets peers in for a while, until the proxy has asked again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,19 +19,19 @@ use warp::reply::Response;
 
 use super::{App, Backend, Head, reply};
 
-/// A balancer that has not asked for this long will not ask in time to notice anything.
+/// A load balancer that has not asked for this long will not ask in time to notice the change.
 const WATCHED_FOR: Duration = Duration::from_secs(60);
 
-/// Whether peers should come here.
+/// Whether peers should connect to this hub.
 #[derive(Debug, Default)]
 pub(super) struct Readiness {
-    /// It has been ready.
+    /// The hub has been ready before.
     was: AtomicBool,
     leaving: AtomicBool,
     asked: Mutex<Option<Instant>>,
 }
 
-/// Why peers should go elsewhere.
+/// Why peers should connect to another hub.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 enum NotReady {
     #[error("the hub is shutting down")]
@@ -53,7 +53,7 @@ impl NotReady {
 }
 
 impl<B: Backend> App<B> {
-    /// From now on `/ready` says that peers should go elsewhere. They are let in as before.
+    /// From now on `/ready` says that peers should connect to another hub. Peers are let in as before.
     pub fn leave(&self) {
         self.readiness.leaving.store(true, Ordering::Relaxed);
     }
@@ -76,7 +76,7 @@ impl<B: Backend> App<B> {
         Ok(())
     }
 
-    /// Whether this hub is a part of the mesh, has tried for long enough to be, or need not be.
+    /// Whether this hub has joined the mesh, has tried for long enough, or has no mesh to join.
     fn has_joined(&self) -> Result<(), NotReady> {
         let config = &self.config;
         let alone = !config.is_hub || config.mesh.bootstrap.is_empty();
@@ -101,7 +101,7 @@ pub(super) fn live<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
     reply::json(StatusCode::SERVICE_UNAVAILABLE, &body)
 }
 
-/// `GET /ready`: 200 while peers should come here, 503 with the reason while they should not.
+/// `GET /ready`: 200 while peers should connect to this hub, 503 with the reason while they should not.
 pub(super) fn ready<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
     *app.readiness.asked.lock() = Some(Instant::now());
     match app.readiness() {

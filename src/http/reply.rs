@@ -21,7 +21,7 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     text(status, JSON, to_json(value))
 }
 
-/// What `value` is as JSON.
+/// The bytes of `value` as JSON.
 pub(super) fn to_json(value: &impl Serialize) -> Bytes {
     // These values are our own structs with text keys, which always serialize.
     serde_json::to_vec(value).unwrap_or_default().into()
@@ -64,7 +64,7 @@ pub(super) fn error(status: StatusCode, why: &str) -> Response {
     json(status, &ErrorBody { error: why })
 }
 
-/// A path at which there is nothing.
+/// The answer for a path without a page.
 pub(super) fn nothing_here() -> Response {
     error(StatusCode::NOT_FOUND, "there is nothing here")
 }
@@ -77,12 +77,12 @@ pub(super) fn unauthorized(why: &str) -> Response {
     response
 }
 
-/// An error that passes: come back in this many seconds.
+/// An error that passes: the client may ask again in this many seconds.
 pub(super) fn retry_later(why: &str, seconds: u64) -> Response {
     after(seconds, error(StatusCode::SERVICE_UNAVAILABLE, why))
 }
 
-/// The client asks for too much; it may come back in this many seconds.
+/// The client asks for too much; it may ask again in this many seconds.
 pub(super) fn too_many(why: &str, seconds: u64) -> Response {
     after(seconds, error(StatusCode::TOO_MANY_REQUESTS, why))
 }
@@ -110,7 +110,7 @@ pub(super) fn options(methods: &str) -> Response {
     response
 }
 
-/// The path exists, but answers these methods alone.
+/// The path exists, but answers only these methods.
 pub(super) fn method_not_allowed(methods: &str) -> Response {
     let why = format!("only these methods are answered here: {methods}");
     let mut response = error(StatusCode::METHOD_NOT_ALLOWED, &why);
@@ -119,7 +119,7 @@ pub(super) fn method_not_allowed(methods: &str) -> Response {
 }
 
 fn allow(response: &mut Response, methods: &str) {
-    // Names of methods are fit for a header.
+    // Names of methods are valid in a header.
     if let Ok(methods) = HeaderValue::from_str(methods) {
         response.headers_mut().insert(ALLOW, methods);
     }

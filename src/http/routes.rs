@@ -74,7 +74,7 @@ pub(super) fn routes<B: Backend>(app: &Arc<App<B>>, door: Door) -> BoxedFilter<(
     })
 }
 
-/// The endpoints of a door: they take their time, or answer other methods than pages do.
+/// The endpoints of a door: their answers may take time, or they answer other methods than pages do.
 pub(super) fn endpoints<B: Backend>(
     config: &Config,
     #[cfg_attr(not(feature = "trial-dialect"), expect(unused_variables))] door: Door,
@@ -91,7 +91,7 @@ pub(super) fn endpoints<B: Backend>(
     all
 }
 
-/// The methods at this path, or those of a page if nothing is there.
+/// The methods at this path, or those of a page if the path does not exist.
 pub(super) fn methods_at<B: Backend>(app: &App<B>, door: Door, path: &str) -> Cow<'static, str> {
     let all = endpoints::<B>(&app.config, door);
     let found = all.iter().find(|endpoint| endpoint.is_at(path));
@@ -187,7 +187,7 @@ fn elsewhere<B: Backend>(app: &Arc<App<B>>) -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
-/// `/`: a peer's WebSocket, or what this server is: a page for browsers, JSON for other clients.
+/// `/`: a peer's WebSocket, or the description of this server: a page for browsers, JSON for other clients.
 ///
 /// A WebSocket here without `peerId` belongs to a client that does not name itself in the address: its first text tells
 /// its dialect.

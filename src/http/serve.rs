@@ -1,8 +1,8 @@
 //! TCP connections: accepts them, bounds them, and lets hyper serve each with the routes.
 //!
 //! A connection that is no WebSocket yet holds one of `MAX_HTTP_CONNECTIONS` slots (see `limits::slots`), has
-//! `HEADER_TIMEOUT_MS` for its TLS handshake, if the port speaks TLS, and for each request's head, and lives for a bounded
-//! time. Errors of the listening socket, a lack of file descriptors among them, are counted and survived.
+//! `HEADER_TIMEOUT_MS` for its TLS handshake, if the port speaks TLS, and for each request's head, and has a bounded
+//! lifetime. Errors of the listening socket, a lack of file descriptors among them, are counted and survived.
 
 use std::convert::Infallible;
 use std::io;
@@ -37,7 +37,7 @@ use crate::tls::{Certificates, Stream};
 
 /// How long the listening socket is left alone when it cannot accept.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
-/// The most that a connection's unread request may take, and what hyper starts its buffer with.
+/// The most bytes that a connection's unread request may take, and the size with which hyper starts its buffer.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// The most fields that a request's head may have, as many as Node.js takes; hyper's own limit is 100.
 const MAX_HEADERS: usize = 2000;
@@ -80,8 +80,8 @@ struct Caller {
     certificates: Option<Arc<Certificates>>,
 }
 
-/// A connection that broke while it waited is no reason to pause. Any other error may last, so the hub pauses for a
-/// moment.
+/// Handles an error of accepting. A connection that broke while it waited is no reason to pause. Any other error may
+/// last, so the hub pauses for a moment.
 async fn survive<B: Backend>(app: &App<B>, error: &io::Error) {
     app.metrics.accept_errors.inc();
     let of_the_connection = matches!(
@@ -99,7 +99,7 @@ async fn survive<B: Backend>(app: &App<B>, error: &io::Error) {
     }
 }
 
-/// The remedy, if it is known.
+/// The remedy for an error, if it is known.
 fn hint(error: &io::Error) -> Option<&'static str> {
     let of_this_process = Errno::MFILE.raw_os_error();
     (error.raw_os_error() == Some(of_this_process)).then_some(
@@ -184,7 +184,7 @@ async fn secure<B: Backend>(
     };
     match why.kind() {
         io::ErrorKind::TimedOut => app.metrics.refusals.inc(Refusal::HeaderTimeout),
-        // An error of rustls; any other is of a connection that went away.
+        // This kind is an error of rustls; any other kind is of a connection that was lost.
         io::ErrorKind::InvalidData => app.metrics.refusals.inc(Refusal::TlsHandshake),
         _ => {}
     }
@@ -192,7 +192,7 @@ async fn secure<B: Backend>(
     None
 }
 
-/// A handshake found no slot, or gave way to another.
+/// A handshake got no slot, or lost its slot to another.
 fn no_slot_for_tls<B: Backend>(app: &App<B>, remote: SocketAddr) -> Option<Stream> {
     app.metrics.refusals.inc(Refusal::TlsFull);
     tracing::debug!(%remote, "a TLS handshake was ended: there are MAX_TLS_HANDSHAKES, or its address has its share");
@@ -220,7 +220,7 @@ async fn converse<B: Backend>(
                 if let Ok(response) = &answered
                     && let Some(Lasting(stalled)) = response.extensions().get()
                 {
-                    // The first one lasts for as long as its connection.
+                    // The first token lasts for as long as its connection.
                     let _ = lasting.set(stalled.clone());
                 }
                 answered
@@ -264,8 +264,8 @@ async fn over(head_timeout: Duration, lasting: &OnceLock<CancellationToken>) {
     }
 }
 
-/// Which errors of hyper count as a refusal. A client that goes away does not, nor does one that has its answer and
-/// asks no more.
+/// The refusal that an error of hyper counts as. A client that closes its connection is not counted, nor is a client
+/// that has its answer and sends no further request.
 fn refusal(why: &hyper::Error, owed: &Owed) -> Option<Refusal> {
     if why.is_timeout() {
         return owed.is_due().then_some(Refusal::HeaderTimeout);
@@ -273,7 +273,7 @@ fn refusal(why: &hyper::Error, owed: &Owed) -> Option<Refusal> {
     why.is_parse().then_some(Refusal::BadRequest)
 }
 
-/// Answers one request: the routes, and around them the parts that all answers have.
+/// Answers one request by the routes, and adds the parts that all answers have.
 async fn answer<B: Backend>(
     app: Arc<App<B>>,
     routes: DoorRoutes,
@@ -305,14 +305,14 @@ async fn answer<B: Backend>(
     Ok(response)
 }
 
-/// The answer to `OPTIONS`: browsers ask what they may do, and load balancers whether the hub is well. At the
-/// operators' door no page of another origin may do anything.
+/// The answer to `OPTIONS`. Browsers ask which requests they may send, and load balancers whether the hub is well. At
+/// the operators' door a page of another origin may send no request.
 fn options<B: Backend, T>(app: &App<B>, door: Door, request: &Request<T>) -> Response {
     let headers = request.headers();
     let methods = methods_at(app, door, request.uri().path());
     match door {
         _ if app.is_draining() && !cors::is_preflight(headers) => app.draining_response(),
-        // The same there.
+        // Pages of other origins may send no request to these paths either.
         Door::Public if request.uri().path().starts_with(admin_api::PATH) => {
             reply::options(&methods)
         }
@@ -329,16 +329,16 @@ fn has_no_turn<T>(door: Door, request: &Request<T>) -> bool {
         || (door == Door::Public && is_for_a_socket(request))
 }
 
-/// Whether it asks for a WebSocket at a path that may have one. Such requests wait for no page; a request that only
-/// says `Upgrade` does.
+/// Whether it asks for a WebSocket at a path that may have one. Requests for a WebSocket wait for no page; a request
+/// that only says `Upgrade` does.
 fn is_for_a_socket<T>(request: &Request<T>) -> bool {
     let path = request.uri().path();
     let is_there = path.strip_prefix('/').is_some_and(is_socket) || path.ends_with("/peerjs");
     is_there && request.method() == Method::GET && asked::is_requested(request.headers())
 }
 
-/// Makes one page, when it is its turn. After each page the sockets of all peers go first, so that no number of
-/// requests makes them wait for more than one page.
+/// Makes one page, when it is its turn. After each page the sockets of all peers are served first, so that they wait
+/// for one page at most, however many requests arrive.
 async fn page<B: Backend>(
     app: &App<B>,
     routes: DoorRoutes,

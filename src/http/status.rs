@@ -1,4 +1,4 @@
-//! The status pages: what the hub tells of itself and of the mesh, as JSON or as Prometheus metrics.
+//! The status pages: the hub's report on itself and the mesh, as JSON or as Prometheus metrics.
 //!
 //! Clients and dashboards of the original server read these shapes, so fields are added, and none is removed.
 //! `timestamp` is RFC 3339, other times are Unix milliseconds; spans are milliseconds.
@@ -26,7 +26,7 @@ impl<B: Backend> App<B> {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Messages from peers so far, and errors that they were told.
+    /// The number of messages from peers so far, and of errors that were sent to them.
     pub(super) fn tally(&self) -> Tally {
         Tally {
             at: Instant::now(),
@@ -48,7 +48,7 @@ fn connected(bootstrap: &[BootstrapView]) -> usize {
 /// Where the documentation of the clients is.
 pub(super) const WEBSITE: &str = "https://peerjs.com/";
 
-/// `GET /`: what this is and where to go on.
+/// `GET /`: the description of this server, and links to other pages.
 pub(super) fn description<B: Backend>(app: &App<B>, head: &Head) -> Response {
     let mut endpoints = BTreeMap::from([
         ("peer", "/ws?peerId=<40 hex digits>"),
@@ -104,8 +104,7 @@ fn describe<B: Backend>(app: &App<B>, endpoints: &BTreeMap<&str, &str>) -> Respo
     reply::json(StatusCode::OK, &body)
 }
 
-/// The answer of `/health`. A hub whose own STUN and TURN have failed still lets peers in, so it must not be taken out
-/// of service for that.
+/// The answer of `/health`. A hub whose own STUN and TURN have failed still lets peers in, so it must stay in service.
 fn condition(draining: bool, turn_failed: bool) -> (StatusCode, &'static str) {
     match (draining, turn_failed) {
         (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),

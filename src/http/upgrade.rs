@@ -1,8 +1,8 @@
 //! From an HTTP request to a WebSocket, without the buffers that warp's own upgrade would allocate.
 //!
-//! [`Handshake::check`] reads the request and prepares the 101; [`finish`] waits for hyper to let go of the connection
+//! [`Handshake::check`] reads the request and prepares the 101; [`finish`] waits until hyper releases the connection
 //! and takes the bare [`Stream`] out of it. Bytes after the request's head are copied, because hyper's buffer would
-//! otherwise stay in memory as long as the WebSocket. Knows nothing of who may come in.
+//! otherwise stay in memory as long as the WebSocket. Does not know which clients may connect.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ use crate::unsent::Unsent;
 /// The request cannot become a WebSocket. The client's fault; nothing changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(super) enum BadHandshake {
-    /// It does not ask for one.
+    /// It does not ask for a WebSocket.
     #[error("this is a WebSocket: ask for one with Connection: Upgrade and Upgrade: websocket")]
     NotAsked,
     /// Its client asked for one, and a proxy on the way changed the request.
@@ -42,7 +42,7 @@ pub(super) enum BadHandshake {
     /// The key is missing, or is not 16 bytes in base64.
     #[error("Sec-WebSocket-Key must be 16 bytes in base64")]
     Key,
-    /// What is offered as subprotocols are no names.
+    /// The offered subprotocols are not valid names.
     #[error("Sec-WebSocket-Protocol must be a comma list of names")]
     Protocol,
 }
@@ -60,8 +60,8 @@ impl BadHandshake {
         if status == StatusCode::UPGRADE_REQUIRED {
             headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
-        // For other requests these headers would be noise, and an HTTP/2 client would reject an answer with them:
-        // proxies pass them on.
+        // Other answers do not need these headers. Proxies pass them on, and an HTTP/2 client would reject an answer
+        // that has them.
         if self == BadHandshake::Version {
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
             headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -159,10 +159,10 @@ fn is_key(key: &[u8]) -> bool {
 /// The connection never became a WebSocket. The socket is closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(super) enum UpgradeFailed {
-    /// hyper did not let go in time.
+    /// hyper did not release the connection in time.
     #[error("not switched in time")]
     TimedOut,
-    /// The connection broke first.
+    /// The connection broke before the switch.
     #[error("the connection broke")]
     Broken,
     /// It is not the connection that the accept loop made.
@@ -170,7 +170,7 @@ pub(super) enum UpgradeFailed {
     Foreign,
 }
 
-/// Waits for the connection; gives it with the bytes that were read after the request.
+/// Waits for the connection; returns it with the bytes that were read after the request.
 pub(super) async fn finish(
     on_upgrade: OnUpgrade,
     within: Duration,
@@ -182,7 +182,7 @@ pub(super) async fn finish(
     let parts = upgraded
         .downcast::<TokioIo<Watched>>()
         .map_err(|_| UpgradeFailed::Foreign)?;
-    // `read_buf` is a window into hyper's buffer, which goes with it.
+    // `read_buf` is a part of hyper's buffer, which is freed with it.
     let ahead = Bytes::copy_from_slice(&parts.read_buf);
     Ok((parts.io.into_inner().into_inner(), ahead))
 }

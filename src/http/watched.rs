@@ -1,8 +1,8 @@
 //! A connection that knows whether a request is unfinished.
 //!
 //! hyper ends a connection on which no head arrived in time, and does not say why. Only this stream can tell whether
-//! that cut a request short or ended a kept-alive connection. A request is owed from the start, and from each byte that
-//! comes in after a whole head.
+//! the end cut a request short or closed a kept-alive connection. A request is owed from the start, and from each byte
+//! that arrives after a whole head.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -24,13 +24,13 @@ impl Owed {
         self.0.store(false, Ordering::Relaxed);
     }
 
-    /// Whether the client has begun a request, or has sent none yet, and stopped there.
+    /// Whether the client has sent only a part of a request, or no request yet.
     pub(super) fn is_due(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// The stream, which watches the bytes that come in.
+/// The stream, which watches the bytes that arrive.
 #[derive(Debug)]
 pub(super) struct Watched {
     stream: Stream,

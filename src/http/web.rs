@@ -1,10 +1,10 @@
 //! The pages of a hub for people, at `/` and, for operators, at `/admin`, with their scripts, styles and pictures, and
 //! the facts about this hub that the first page needs.
 //!
-//! All of it is built in `web/` and compiled in from `web/dist`, so a hub needs no file beside it. The names of assets
-//! carry a hash of their contents: browsers may keep them for ever, and ask for the page that names them each time. A
-//! page runs only what this hub serves: the policy in [`CSP`] allows no inline script and no other host. Changing data
-//! is polled from the JSON pages of `status`.
+//! The files are built in `web/` and compiled in from `web/dist`, so a hub needs no file beside its binary. The names
+//! of assets carry a hash of their contents: browsers may keep the assets for ever, and request the page that names
+//! them each time. A page runs only what this hub serves: the policy in [`CSP`] allows no inline script and no other
+//! host. Changing data is polled from the JSON pages of `status`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Who a request comes from: a socket, its headers in order, and the proxies that are trusted.
+/// The client's address, from a socket, its headers in order, and the proxies that are trusted.
 fn client(socket: &str, headers: &[(&'static str, &str)], trusted: &str) -> String {
     let socket = SocketAddr::new(socket.parse().expect("an address"), 4000);
     let mut map = HeaderMap::new();
@@ -109,7 +109,8 @@ fn a_mapped_socket_address_is_an_ipv4_address() {
     assert_eq!(client(mapped, &headers, "127.0.0.1"), "198.51.100.9");
 }
 
-/// As Fly sends it: the client appended to what the client sent, and an address of the app behind it.
+/// The headers as Fly sends them: the client's address is appended to the client's own list, then an address of the
+/// app.
 fn through_fly(spoofed: &str, client: &str) -> String {
     format!("{spoofed}, {client}, 66.241.124.230")
 }
@@ -134,7 +135,7 @@ fn flys_header_counts_from_flys_proxy_alone() {
     ];
     let behind_nginx = client("127.0.0.1", &headers, "127.0.0.1,fly");
     assert_eq!(behind_nginx, "198.51.100.9");
-    // The block is trusted, but nobody has said that it is Fly's.
+    // The block is trusted, but no setting says that it is Fly's.
     let elsewhere = client("172.16.3.2", &headers, "172.16.0.0/12");
     assert_eq!(elsewhere, "198.51.100.9");
 }
@@ -166,9 +167,9 @@ fn a_trusted_proxy_in_front_of_fly_is_seen_through() {
     ];
     let seen = client("172.16.3.2", &headers, "fly,203.0.113.0/24");
     assert_eq!(seen, "198.51.100.9");
-    // One that nobody vouches for is the client.
+    // An address that is not trusted is the client's.
     assert_eq!(client("172.16.3.2", &headers, "fly"), "203.0.113.7");
-    // A list that does not have what the header says proves nothing.
+    // A list without the address of the header proves nothing.
     let without = [
         ("x-forwarded-for", "192.0.2.1, 66.241.124.230"),
         ("fly-client-ip", "203.0.113.7"),
@@ -177,7 +178,7 @@ fn a_trusted_proxy_in_front_of_fly_is_seen_through() {
     assert_eq!(seen, "203.0.113.7");
 }
 
-/// Entries that mean something now and then, and bytes that mean nothing.
+/// Entries of which some are addresses, and bytes without a meaning.
 fn any_headers() -> impl Strategy<Value = HeaderMap> {
     let entry = prop_oneof![
         any::<std::net::IpAddr>().prop_map(|ip| ip.to_string()),
