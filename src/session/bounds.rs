@@ -1,5 +1,5 @@
-//! The restrictions of one client, beside the limits for all: those of its token, or those of a client that has not
-//! shown one yet.
+//! The restrictions of one client, beside the limits for all clients: the restrictions of its token, or of a client
+//! without one so far.
 //!
 //! Used by the conversation, which checks them in `proving`. Knows no connection.
 
@@ -9,9 +9,9 @@ use crate::limits::AddressSlot;
 
 /// The restrictions of a client.
 pub(super) enum Bounds {
-    /// Those of its token.
+    /// The restrictions of the client's token.
     Confined(Scope),
-    /// It has not shown a token yet. Until then it has a slot among such clients.
+    /// The client has not shown a token yet. Until it does, it holds a slot among the unproven clients.
     Unproven {
         /// Released when dropped.
         _slot: AddressSlot,
@@ -19,7 +19,7 @@ pub(super) enum Bounds {
 }
 
 impl Bounds {
-    /// Those of a client that has not shown a token yet.
+    /// The restrictions of a client that has not shown a token yet.
     pub(super) fn unproven(slot: AddressSlot) -> Box<Self> {
         Box::new(Bounds::Unproven { _slot: slot })
     }

@@ -24,20 +24,21 @@ use crate::dialect::{About, Action, Actions, Complaint, Dropped, HubEvent};
 use crate::peers::port::MeshPort;
 use crate::peers::reason::CloseReason;
 
-/// The remaining actions, if one has to wait. Boxed: it is rare, and would make the task of every idle client larger.
+/// The remaining actions, if one has to wait. Boxed: waiting is rare, and the future would make the task of every idle
+/// client larger.
 pub(super) type Rest<'a> = Pin<Box<dyn Future<Output = Result<(), CloseReason>> + Send + 'a>>;
 
 /// The cause of an action.
 #[derive(Clone, Copy)]
 pub(super) struct Cause<'a> {
-    /// The text, and when it was read; `None` for an event, and for a held action.
+    /// The text, and the time at which it was read; `None` for an event, and for a held action.
     heard: Option<(&'a Utf8Bytes, Instant)>,
     /// Why the connection ends if the protocol ends it.
     closes: CloseReason,
 }
 
 impl Cause<'_> {
-    /// An event of the hub, or a text of the client from before.
+    /// The cause of an event of the hub, or of an earlier text of the client.
     pub(super) const fn none(closes: CloseReason) -> Self {
         Cause {
             heard: None,
@@ -51,7 +52,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     M: MeshPort,
 {
-    /// Carries out the actions of a client's text, or tells the client why not.
+    /// Carries out the actions of a client's text, or tells the client why they are not carried out.
     pub(super) fn hear<'a>(
         &'a mut self,
         text: &'a Utf8Bytes,
@@ -69,7 +70,7 @@ where
         self.carry_out(actions, cause)
     }
 
-    /// Carries out the actions of an event that may have any: the connection is open, a join was decided, or a
+    /// Carries out the actions of an event that may cause any action: the connection is open, a join was decided, or a
     /// membership is lost.
     pub(super) fn tell(
         &mut self,
@@ -81,7 +82,7 @@ where
         self.carry_out(actions, Cause::none(closes))
     }
 
-    /// Carries out the actions of any other event: only messages.
+    /// Carries out the actions of any other event; they are only messages.
     pub(super) fn say(&mut self, event: &HubEvent<'_>) {
         let mut actions = Actions::new(unix_ms);
         self.protocol.tell(event, &mut actions);
@@ -158,12 +159,12 @@ where
                 if let Some(before) = leaving {
                     self.leave(&before, LeaveReason::Closed).await;
                 }
-                // Boxed, because it may come to another one.
+                // Boxed, because the join may lead to a further one.
                 Box::pin(self.join(network, (data, quiet), room)).await?;
             }
             Action::Update { network, data } => self.update(&network, data).await,
             Action::Leave { network, goodbye } => self.part_from(&network, goodbye).await,
-            // Nothing else waits.
+            // No other action waits.
             _ => {}
         }
         Ok(())
@@ -242,14 +243,14 @@ where
             .has_to_wait(action, |network| memberships.is_pending(network, registers))
     }
 
-    /// The oldest held action that need not wait any more.
+    /// The oldest held action that may now be carried out.
     pub(super) fn next_held(&mut self) -> Option<Action<'static>> {
         let (memberships, registers) = (&self.memberships, self.registers());
         self.held
             .pop_ready(|network| memberships.is_pending(network, registers))
     }
 
-    /// Whether its other memberships wait for its first one.
+    /// Whether the client's other memberships wait for its first one.
     pub(super) fn registers(&self) -> bool {
         self.shared.policies.of(self.dialect()).registers
     }
@@ -284,8 +285,8 @@ where
         self.say(&HubEvent::Dropped { what, why });
     }
 
-    /// Gives up the held actions: the hub's messages are sent, and the client is told that the others are not carried
-    /// out.
+    /// Gives up the held actions: the hub's messages are sent, and the client is told that all other actions are not
+    /// carried out.
     pub(super) fn refuse_held(&mut self) {
         while let Some(action) = self.held.pop() {
             match action {
@@ -314,7 +315,7 @@ where
         self.say(&HubEvent::Dropped { what, why });
     }
 
-    /// Whether a join, an update or a publication of the client does not come too soon; the first join is free.
+    /// Whether a join, an update or a publication of the client is within its rate; the first join is free.
     fn may_ask(&mut self, action: &Action<'_>) -> bool {
         let (network, leaving, counts) = match action {
             Action::Join {
@@ -426,7 +427,7 @@ fn bytes_of(payload: Cow<'_, str>, cause: Cause<'_>) -> Bytes {
     }
 }
 
-/// The words for why a client's action is not carried out.
+/// The error that tells a client why its action is not carried out.
 fn refusal(why: Why, size: u64, longest: usize) -> Complaint<'static> {
     match why {
         Why::TooLong => Complaint::new(

@@ -1,9 +1,9 @@
 //! The end of a conversation: the last messages to the client, and the client's last messages.
 //!
 //! If the hub restarts, nothing is lost that the client sent before it saw the close: the hub reads on until the
-//! client's own close frame and passes its signals on. Until then it keeps the client's id. Signals of others to the
-//! client wait meanwhile for it to be back, as for an absent peer. If the client's join is not decided yet, what it
-//! said is refused, and it is told. All of it takes [`LINGER`] at most. Run by [`Conversation::run`].
+//! client's own close frame and passes its signals on. Until then it keeps the client's id. Signals of other peers wait
+//! meanwhile for the client's return, as for an absent peer. If the client's join is not decided yet, its actions are
+//! refused, and the client is told. All these steps together take [`LINGER`] at most. Run by [`Conversation::run`].
 
 use std::future::poll_fn;
 use std::io;
@@ -34,7 +34,7 @@ where
         if reason == CloseReason::Draining && !self.memberships.any_present() {
             self.refuse_held();
         } else if reason == CloseReason::Draining {
-            // However this ends, the memberships are given up next.
+            // Whatever the result, the memberships are given up next.
             let _ = timeout_at(until, self.hear_out(reason)).await;
         }
         self.memberships.give_up(reason.leave_reason());
@@ -43,7 +43,7 @@ where
             self.shared.metrics.outbox_overflows.inc();
         }
         if reason != CloseReason::ConnectionLost {
-            // However this ends, the socket is closed next.
+            // Whatever the result, the socket is closed next.
             let _ = timeout_at(until, self.send_close(reason)).await;
         }
     }
@@ -91,7 +91,7 @@ where
 
     /// Carries out a text that the client sent before it had read the close frame.
     async fn hear_last(&mut self, text: &Utf8Bytes) {
-        // It cannot get a membership back that it gives up now.
+        // The client cannot get back a membership that is given up now.
         if self.in_its_time(text.len()).await
             && self.memberships.any_present()
             && let Ok(Some(rest)) = self.hear(text)
@@ -125,7 +125,7 @@ where
         }
     }
 
-    /// Sends what may still be sent and the close frame, and waits for the client's.
+    /// Sends the messages that may still be sent and the close frame, and waits for the client's close frame.
     async fn send_close(&mut self, reason: CloseReason) -> io::Result<()> {
         if reason.sends_the_rest() {
             poll_fn(|cx| self.poll_write(cx)).await?;

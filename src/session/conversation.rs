@@ -3,8 +3,8 @@
 //! A single future polls the mailbox, the socket both ways and one timer, and handles one event at a time, so a peer's
 //! requests take effect in order. All frames that were read are handled before anything is written, and all waiting
 //! messages are written in one call; but after a [`TURN`] the other sessions run first. While the mesh decides on a
-//! join the socket is still read: its end, a goodbye, pings and pongs are handled, and everything else waits in order,
-//! as far as there is space. Run by [`Sessions`](super::Sessions).
+//! join the socket is still read: its end, a goodbye, pings and pongs are handled, and all other messages wait in
+//! order, as far as there is space. Run by [`Sessions`](super::Sessions).
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -40,7 +40,7 @@ use crate::peers::mailbox::{Control, Mailbox, PendingRoster};
 use crate::peers::port::MeshPort;
 use crate::peers::reason::CloseReason;
 
-/// How many bytes are gathered before they are written: more stay in the mailbox, where they are counted.
+/// How many bytes are gathered before they are written. Further messages stay in the mailbox, where they are counted.
 const BATCH_BYTES: usize = 32 * 1024;
 
 /// The shortest time for which a client may be connected without an id, in a dialect whose original servers set no
@@ -58,12 +58,13 @@ pub(super) struct Conversation<S, M: MeshPort> {
     pub(super) protocol: Protocol,
     /// The id of the client, once it is known.
     pub(super) identity: Option<PeerId>,
-    /// The restrictions of its token, or of a client that has not shown one yet; boxed, since few have any.
+    /// The restrictions of its token, or of a client that has not shown one yet; boxed, since few clients have
+    /// restrictions.
     pub(super) bounds: Option<Box<Bounds>>,
     /// The proof that an older holder of its id is the same party.
     pub(super) proof: Bytes,
     pub(super) memberships: Memberships<M>,
-    /// It has asked for a join.
+    /// The client has asked for a join.
     pub(super) has_asked: bool,
     pub(super) deadlines: Deadlines,
     /// Actions to carry out once a join is decided on.
@@ -75,7 +76,8 @@ pub(super) struct Conversation<S, M: MeshPort> {
     greeted: bool,
     pub(super) socket: Socket<S>,
     pub(super) pace: Pace,
-    /// A message that came too fast, in a dialect whose clients are slowed down: nothing more is read meanwhile.
+    /// A message that arrived too fast, in a dialect whose clients are slowed down: nothing more is read while it
+    /// waits.
     pub(super) paused: Option<Box<WaitingText>>,
     timer: Pin<Box<Sleep>>,
     roster: Option<Box<PendingRoster>>,
@@ -96,7 +98,7 @@ enum WokenBy {
 }
 
 impl WokenBy {
-    /// Its part of a [`TURN`].
+    /// The part of a [`TURN`] that it uses up.
     fn cost(&self) -> usize {
         match self {
             WokenBy::Incoming(Incoming::Text(text)) => 1 + text.len() / 1024,
@@ -176,8 +178,8 @@ where
         conversation
     }
 
-    /// The span that marks all log lines about the connection with this number. Boxed, because it is mostly off, and
-    /// would add to the cost of each idle peer.
+    /// The span that marks all log lines about the connection with this number. Boxed, because the span is mostly
+    /// disabled, and would add to the cost of each idle peer.
     pub(super) fn span(&self, number: u64) -> Option<Box<Span>> {
         let span = tracing::debug_span!(
             "connection",
@@ -189,20 +191,21 @@ where
         (!span.is_disabled()).then(|| Box::new(span))
     }
 
-    /// From the greeting to the closed socket; `first` is a text that was read already.
+    /// Runs the session from the greeting to the closed socket; `first` is a text that was read already.
     pub(super) async fn run(&mut self, first: Option<Utf8Bytes>) -> CloseReason {
         let reason = match self.begin(first).await {
             Ok(()) => self.converse().await,
             Err(reason) => reason,
         };
         if reason == CloseReason::ConnectionLost && self.may_be_back() {
-            // Until its memberships are given up.
+            // The claims receive nothing from here until the memberships are given up.
             self.memberships.vacate();
             self.give_back();
             return reason;
         }
         if reason.tells_why() {
-            // Before its memberships are given up: clients drop messages that do not name their network.
+            // The client is told before its memberships are given up, because clients drop messages that do not name
+            // their network.
             self.say(&HubEvent::Ending(reason.complaint()));
         }
         // Boxed, so that it adds nothing to the cost of an idle peer.
@@ -226,7 +229,7 @@ where
         self.protocol.dialect()
     }
 
-    /// Whether it can prove to be the same client when it is back after its connection broke.
+    /// Whether the client can prove that it is the same one when it returns after its connection broke.
     fn may_be_back(&self) -> bool {
         let policy = self.shared.policies.of(self.dialect());
         policy.returns && !self.proof.is_empty()
@@ -240,7 +243,7 @@ where
             if let Err(reason) = self.on(woken_by).await {
                 return reason;
             }
-            // A peer that always sends more would keep its socket ready, and the thread to itself.
+            // A peer that sends without a pause would keep its socket ready, and occupy the thread.
             if turn >= TURN {
                 turn = 0;
                 tokio::task::yield_now().await;
@@ -248,7 +251,7 @@ where
         }
     }
 
-    /// The rest when the connection is over: the socket is closed, and bytes that it had read are gone.
+    /// The peer after its connection: the socket is closed, and bytes that it had read are dropped.
     pub(super) fn into_disconnected(self) -> DisconnectedPeer<M> {
         DisconnectedPeer {
             mailbox: self.mailbox,
@@ -316,7 +319,7 @@ where
         }
     }
 
-    /// Writes what the socket has been given, and nothing from the mailbox.
+    /// Writes the bytes that the socket already has, and nothing from the mailbox.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.socket.is_behind() {
             return Poll::Ready(Ok(()));
@@ -365,7 +368,8 @@ where
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<WokenBy> {
         let next = self.deadlines.next();
-        // A deadline that has moved away is left to fire and be found not due: no timer is touched per message.
+        // If the deadline is now later, the timer fires early and finds nothing due: so messages cost no change of the
+        // timer.
         if next < self.timer.deadline() || self.timer.is_elapsed() {
             self.timer.as_mut().reset(next);
         }
@@ -402,7 +406,7 @@ where
                 if let Some(network) = self.memberships.lose(claim) {
                     self.held.stir();
                     if self.registers() && self.memberships.is_empty() {
-                        // Actions that waited for its registration are dropped: it may register anew.
+                        // Actions that waited for the client's registration are dropped: the client may register anew.
                         self.identity = None;
                     }
                     let network = &network;
@@ -446,7 +450,7 @@ where
                 Due::ProbeMet(probe) => self.answer(probe, true).await,
                 Due::ProbeFailed(probe) => {
                     self.answer(probe, false).await;
-                    // It may have moved to another claim since it was asked.
+                    // The client may have another claim by now.
                     if self.memberships.holds(probe.claim) {
                         return Err(CloseReason::Silent);
                     }
@@ -477,7 +481,8 @@ where
         match incoming {
             Incoming::Close => Err(CloseReason::PeerClosed),
             Incoming::Pong(number) => self.on_pong(number).await,
-            // Every frame costs its share of the allowance, also for clients that send nothing else.
+            // Every frame uses up its share of the allowance, also for clients that send only control frames and
+            // fragments.
             Incoming::Ping | Incoming::Fragment => self.pay_for_frame(),
             Incoming::ReadPast(skipped) => {
                 self.shared.metrics.bytes_received.inc_by(skipped.size);
@@ -492,7 +497,7 @@ where
     }
 
     async fn on_text(&mut self, text: Utf8Bytes) -> Result<(), CloseReason> {
-        // Also while the join is pending: a client that floods then is closed, and not read for nothing.
+        // Checked also while the join is pending, so that a client that floods the hub then is closed.
         if !self.may_go_on(&text)? {
             return Ok(());
         }
@@ -525,7 +530,7 @@ where
         }
     }
 
-    /// Adds this to the mailbox, after the waiting messages.
+    /// Adds this text to the mailbox, after the waiting messages.
     pub(super) fn push(&self, text: Utf8Bytes, word: Sent) {
         // A full mailbox is closing already.
         if self.mailbox.push(text).is_ok() {
@@ -533,7 +538,7 @@ where
         }
     }
 
-    /// Counts a mistake of the client that it is not told of, or is told of in other words.
+    /// Counts a mistake of the client that is not reported to it, or is reported in another form.
     pub(super) fn note_complaint(&self, code: &'static str) {
         tracing::debug!(code, "complaint");
         if dialect::is_forgery(code) {
@@ -542,7 +547,7 @@ where
         self.shared.metrics.complaints.inc(code);
     }
 
-    /// Accepts nothing more, and tells the senders of signals that were not handed to the socket.
+    /// Shuts the mailbox, and tells the senders of signals that were not handed to the socket.
     pub(super) fn give_back(&self) {
         let shared = &self.shared;
         let unread = self.mailbox.shut();

@@ -1,7 +1,7 @@
 //! The deadlines of a peer: pure arithmetic on instants, without a timer of its own.
 //!
-//! The conversation reports events and asks when to check again and what is due. Times are those of the settings,
-//! except for the constants here.
+//! The conversation reports events, and asks for the next time to check and the step that is due. The times are
+//! settings, except for the constants here.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::peers::reason::CloseReason;
 /// The longest time for which a client may leave messages unread; never longer than its silence may last.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long the mesh may take over a join. It answers in about two seconds when the id is contested; only a
+/// How long the mesh may take to decide on a join. It answers in about two seconds when the id is contested; only a
 /// fault of ours takes longer.
 const JOIN_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -23,7 +23,7 @@ const PINGS_PER_SILENCE: u32 = 3;
 /// for hours.
 const PING_EVERY: Duration = Duration::from_secs(25);
 
-/// Bytes of a message that are read this long after a probe was asked were not there when it was.
+/// Bytes of a message that are read this long after a probe was asked had not arrived before the probe.
 const UNDER_WAY: Duration = Duration::from_millis(500);
 
 /// A step that is due.
@@ -31,15 +31,15 @@ const UNDER_WAY: Duration = Duration::from_millis(500);
 pub(super) enum Due {
     /// A ping.
     Ping,
-    /// To ask the mesh for the join that waited for its turn.
+    /// The question to the mesh about the join that waited for its turn.
     Join,
-    /// To read on.
+    /// The end of a pause in reading.
     Resume,
-    /// To report that the peer is alive: it reads the bytes before its pong.
+    /// The report that the peer is alive: it reads the bytes before its pong.
     ProbeMet(PendingProbe),
-    /// To report that the peer did not answer a probe.
+    /// The report that the peer did not answer a probe.
     ProbeFailed(PendingProbe),
-    /// To close the connection.
+    /// The end of the connection.
     Close(CloseReason),
 }
 
@@ -54,20 +54,20 @@ pub(super) struct PendingProbe {
 /// The meaning of a pong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Echo {
-    /// It answers a ping of ours, and with that these probes.
+    /// It answers a ping of the hub, and so these probes.
     Answer(Vec<PendingProbe>),
-    /// It answers nothing that is open.
+    /// It answers no open ping.
     Unasked,
 }
 
 /// The event that the hub waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Awaited {
-    /// The peer, to announce itself or be active otherwise.
+    /// An announcement of the peer, or another activity.
     Announcement,
-    /// The peer's turn to join, which comes at this time.
+    /// The peer's turn to join, which begins at this time.
     Turn,
-    /// The mesh, to decide on a join.
+    /// The decision of the mesh on a join.
     Mesh,
     /// Nothing.
     Nothing,
@@ -84,7 +84,7 @@ pub(super) struct Deadlines {
     /// The numbers of the last ping that was sent, and of the last one that was answered.
     pings: (u64, u64),
     stalled: Option<Instant>,
-    /// Boxed, since few have any.
+    /// Boxed, since few connections have these deadlines.
     rare: Option<Box<Rare>>,
     /// The probes that wait for the pong to their ping, or to a later one: one for a claim.
     probes: Vec<OpenProbe>,
@@ -95,9 +95,9 @@ pub(super) struct Deadlines {
 struct Rare {
     /// When the client's token is over.
     expires: Option<Instant>,
-    /// Until when nothing is read of a client that was too fast.
+    /// The end of the time in which nothing is read from a client that was too fast.
     paused: Option<Instant>,
-    /// The length of what was let go by and is not paid for yet: nothing is read before it is.
+    /// The length of a message that was let through before its cost was paid; nothing is read until it is paid.
     owed: Option<u32>,
 }
 
@@ -143,19 +143,19 @@ impl Deadlines {
         }
     }
 
-    /// Nothing is read until then: meanwhile silence means nothing.
+    /// Nothing is read until then, so the client does not count as silent meanwhile.
     pub(super) fn pause(&mut self, until: Instant) {
         self.rare.get_or_insert_default().paused = Some(until);
     }
 
-    /// The same, since something of this length was let go by that is not paid for yet.
+    /// Pauses reading for a message of this length, which was let through before its cost was paid.
     pub(super) fn owe(&mut self, until: Instant, bytes: usize) {
         self.pause(until);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.rare.get_or_insert_default().owed = Some(bytes);
     }
 
-    /// The length of what is to be paid for now.
+    /// The length of the message whose cost has to be paid now.
     pub(super) fn take_owed(&mut self) -> Option<usize> {
         let owed = self.rare.as_mut()?.owed.take()?;
         Some(owed as usize)
@@ -170,26 +170,27 @@ impl Deadlines {
         self.rare.as_ref()?.paused
     }
 
-    /// What the client sends is read again.
+    /// The hub reads again from now on.
     pub(super) fn resume(&mut self, now: Instant) {
         if let Some(rare) = &mut self.rare {
             rare.paused = None;
         }
-        // It may have said more meanwhile than the hub has read.
+        // The client may have sent more than the hub has read.
         self.heard = now;
     }
 
-    /// From now on the hub waits for this; for a turn, until then.
+    /// From now on the hub waits for this event; for a turn, until its time.
     pub(super) fn wait(&mut self, what: Awaited, now: Instant) {
         if self.waiting.0 == Awaited::Mesh {
-            // It may have sent more meanwhile than the hub has read.
+            // The client may have sent more than the hub has read.
             self.heard = now;
         }
         self.waiting = (what, now);
     }
 
-    /// Something was read. It answers no probe, because it may have been on its way for long. The exception: it comes a
-    /// while after the probe was asked, `amid` a message, and the pong comes behind that message.
+    /// Bytes were read. They answer no probe, because they may have been on their way for long. The exception: bytes
+    /// that arrive [`UNDER_WAY`] after the probe was asked, `amid` a message, because the pong follows only after that
+    /// message.
     pub(super) fn hear(&mut self, amid: bool, now: Instant) {
         self.heard = now;
         for open in &mut self.probes {
@@ -197,7 +198,7 @@ impl Deadlines {
         }
     }
 
-    /// The socket accepts bytes again: the peer has acknowledged something, and the ping is behind it.
+    /// The socket accepts bytes again: the peer has acknowledged earlier bytes, and the ping is behind these.
     fn moved(&mut self, now: Instant) {
         self.heard = now;
         for open in &mut self.probes {
@@ -212,8 +213,8 @@ impl Deadlines {
         self.pings.0
     }
 
-    /// The mesh asks, and a ping has to be sent with this number. One probe is open at a time for a claim: the mesh asks
-    /// again when it has given up the first answer.
+    /// Opens a probe of the mesh; returns the number of the ping that has to be sent. One probe is open at a time for a
+    /// claim: the mesh asks again when it no longer waits for the first answer.
     pub(super) fn probe(&mut self, probe: PendingProbe, now: Instant) -> u64 {
         let ping = self.ping(now);
         self.probes.retain(|open| open.probe.claim != probe.claim);
@@ -226,13 +227,13 @@ impl Deadlines {
         ping
     }
 
-    /// Until when the open probes wait: the first of them.
+    /// The end of the open probe that ends first.
     pub(super) fn probed_until(&self) -> Option<Instant> {
         self.probes.iter().map(|open| open.probe.until).min()
     }
 
-    /// A pong came that carries this number, if it carries one. A peer need only answer the latest ping that it
-    /// got (RFC 6455, 5.5.3), so a pong answers the earlier ones too, and each is answered once.
+    /// Handles a pong with this number, if it has one. A peer need only answer the latest ping that it got (RFC 6455,
+    /// 5.5.3), so a pong answers the earlier pings too, and each ping is answered once.
     pub(super) fn pong(&mut self, number: Option<u64>) -> Echo {
         let (sent, answered) = self.pings;
         let Some(number) = number.filter(|number| (answered + 1..=sent).contains(number)) else {
@@ -243,7 +244,8 @@ impl Deadlines {
         Echo::Answer(open.map(|open| open.probe).collect())
     }
 
-    /// The socket accepts no more; `progress` if it accepted something just before, after it accepted none.
+    /// The socket accepts no more bytes; `progress` if it accepted some just before, after a time in which it accepted
+    /// none.
     pub(super) fn stall(&mut self, progress: bool, now: Instant) {
         if progress && self.stalled.is_some() {
             self.moved(now);
@@ -253,7 +255,7 @@ impl Deadlines {
         }
     }
 
-    /// The socket has taken everything.
+    /// The socket has accepted all bytes.
     pub(super) fn flow(&mut self) {
         if self.stalled.take().is_some() {
             self.moved(Instant::now());
@@ -264,7 +266,7 @@ impl Deadlines {
         PING_EVERY.min(self.silence / PINGS_PER_SILENCE)
     }
 
-    /// When to look again, at the latest.
+    /// The time of the next check, at the latest.
     pub(super) fn next(&self) -> Instant {
         self.all()
             .into_iter()

@@ -1,7 +1,7 @@
 //! A peer whose connection is over but whose memberships still exist.
 //!
-//! It holds the peer's id for as long as the peer may come back under it. Knows no socket. Made from the conversation,
-//! and dropped by [`Sessions`](super::Sessions).
+//! It holds the peer's id for as long as the peer may return under this id. Knows no socket. Made from the
+//! conversation, and dropped by [`Sessions`](super::Sessions).
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -26,8 +26,9 @@ pub(super) struct DisconnectedPeer<M: MeshPort> {
 }
 
 impl<M: MeshPort> DisconnectedPeer<M> {
-    /// Keeps the id of a client whose connection broke, if it has one to keep: until it is back, here or elsewhere, or
-    /// for as long as a silent holder of an id has to answer. Signals for it wait meanwhile, as for an absent peer.
+    /// Keeps the id of a client whose connection broke, if the client had one: until the client is back, at this hub or
+    /// another, or for as long as a silent holder of an id has to answer. Signals for the client wait meanwhile, as for
+    /// an absent peer.
     pub(super) async fn keep_id(&mut self) {
         if !self.memberships.is_vacated() {
             return;
@@ -35,7 +36,7 @@ impl<M: MeshPort> DisconnectedPeer<M> {
         let back = poll_fn(|cx| {
             self.mailbox.register(cx.waker());
             while let Some(control) = self.mailbox.next_control() {
-                // The end of this answers a probe. A probe that was open already gets no extra time.
+                // When the id is given up, a probe is answered. A probe that was open already gets no extra time.
                 if matches!(control, Control::Close(_) | Control::Lost { .. }) {
                     return Poll::Ready(());
                 }
@@ -44,7 +45,7 @@ impl<M: MeshPort> DisconnectedPeer<M> {
         });
         let until = Instant::now() + KEPT;
         let until = self.probed_until.map_or(until, |at| at.min(until));
-        // Either way the memberships are given up next.
+        // Whatever the result, the memberships are given up next.
         let _ = timeout_at(until, back).await;
     }
 }

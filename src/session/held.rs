@@ -1,9 +1,9 @@
 //! Actions that wait while the mesh decides on a join.
 //!
 //! The socket of a client with a pending join never stops being read, so that its end, a goodbye, pings and the answer
-//! to a probe are noticed at once, whatever came before them. Actions about a network that is decided on are carried
-//! out meanwhile; the rest waits here, and actions about one network leave in their order. Each client has
-//! [`FREE_BYTES`] for itself, and beyond that as much as the longest message, which counts against the hub's
+//! to a probe are noticed at once, whatever was sent before them. Actions about a network whose join is decided are
+//! carried out meanwhile. All other actions wait here, and actions about one network leave in their order. Each client
+//! has [`FREE_BYTES`] for itself, and beyond that as much as the longest message, which counts against the hub's
 //! [`Intake`]. Only an action that does not fit is refused. Knows no dialect. Used by one conversation each.
 
 use std::collections::VecDeque;
@@ -14,7 +14,7 @@ use hubmesh_core::ids::NetworkKey;
 use super::intake::{FREE_BYTES, Intake, Reserved};
 use crate::dialect::{About, Action};
 
-/// What an action counts beside its text, in bytes: a guess at what it takes.
+/// The bytes that an action counts for, beside its text: an estimate of its memory.
 const ACTION_BYTES: usize = 128;
 
 /// The networks that an action is about: none, these two, or the present one.
@@ -45,7 +45,7 @@ impl<'a> Concern<'a> {
                 About::Only => Concern::All,
                 About::Network(network) => Concern::These(network, None),
             },
-            // A client that goes away must not keep its id from others meanwhile.
+            // A client that leaves must not keep its id from other clients meanwhile.
             Action::Leave { goodbye: true, .. }
             | Action::Identify { .. }
             | Action::Prove { .. }
@@ -84,13 +84,13 @@ impl<'a> Concern<'a> {
     }
 }
 
-/// Actions in the order in which they came.
+/// Actions in the order in which they arrived.
 #[derive(Debug, Default)]
 pub(super) struct HeldActions {
     actions: VecDeque<Action<'static>>,
     bytes: usize,
     reserved: Option<Reserved>,
-    /// Some may be ready: a join was decided on since none was found.
+    /// Some actions may be ready: a join was decided since no ready action was found.
     stirred: bool,
 }
 
@@ -100,7 +100,7 @@ impl HeldActions {
         self.actions.is_empty()
     }
 
-    /// Whether this one has to wait: for a join that is `pending`, or behind what waits already.
+    /// Whether this action has to wait: for a join that is `pending`, or behind an action that waits already.
     pub(super) fn has_to_wait(
         &self,
         action: &Action<'_>,
@@ -118,7 +118,7 @@ impl HeldActions {
     ///
     /// # Errors
     ///
-    /// There is no space for it: it is given back, and those before it are kept.
+    /// There is no space for the action: it is given back, and the actions before it are kept.
     pub(super) fn push(
         &mut self,
         action: Action<'static>,
@@ -138,7 +138,7 @@ impl HeldActions {
         self.stirred = !self.is_empty();
     }
 
-    /// The oldest that need not wait any more.
+    /// The oldest action that may now be carried out.
     pub(super) fn pop_ready(
         &mut self,
         pending: impl Fn(Option<&NetworkKey>) -> bool,
@@ -159,12 +159,12 @@ impl HeldActions {
         self.remove(place?)
     }
 
-    /// The oldest, whether it has to wait or not.
+    /// The oldest action, whether it has to wait or not.
     pub(super) fn pop(&mut self) -> Option<Action<'static>> {
         self.remove(0)
     }
 
-    /// Drops actions about this network, and those about the present one.
+    /// Drops actions about this network, and actions about the present one.
     pub(super) fn forget(&mut self, network: &NetworkKey) {
         let mut place = 0;
         while let Some(action) = self.actions.get(place) {
@@ -179,7 +179,7 @@ impl HeldActions {
     fn remove(&mut self, place: usize) -> Option<Action<'static>> {
         let action = self.actions.remove(place)?;
         if self.actions.is_empty() {
-            // The memory that it took goes too.
+            // The memory of the queue is freed too.
             *self = HeldActions::default();
         } else {
             self.bytes -= cost(&action);

@@ -1,11 +1,11 @@
 //! Messages that have arrived in part, or cannot be carried out yet, and the bound on the memory for all of them.
 //!
 //! A message that arrives in pieces is a [`Partial`] until it is whole. Each client has [`FREE_BYTES`] for itself;
-//! longer messages are counted by the hub's one [`Intake`]. When that has no space left, the message that has had the
-//! most for the longest is dropped: a client that sends a long message byte by byte holds no memory that another client
-//! needs. A dropped message, or one over the limit, is read past: only its two ends are kept, to tell its sender the
-//! result. A whole message that waits has [`Reserved`] space, which is never dropped for another message and is at most
-//! half of the budget. Knows no socket, and nothing of the content of messages.
+//! longer messages are counted by the hub's one [`Intake`]. When the intake has no space left, the message that has
+//! held the most for the longest is dropped: a client that sends a long message byte by byte holds no memory that
+//! another client needs. A dropped message, or one over the limit, is read past: only its two ends are kept, to tell
+//! its sender the result. A whole message that waits has [`Reserved`] space, which is never dropped for another message
+//! and is at most half of the budget. Knows no socket, and nothing of the content of messages.
 //!
 //! Invariants: the count never exceeds the budget; a message's part is released with the message, however that ends.
 
@@ -33,7 +33,7 @@ pub struct Intake {
 #[derive(Debug, Default)]
 struct Buffers {
     taken: usize,
-    /// How much of it is [`Reserved`].
+    /// How much of the budget is [`Reserved`].
     waiting: usize,
     next: u64,
     held: HashMap<u64, Buffered>,
@@ -59,7 +59,7 @@ enum Content {
 pub struct NoSpace;
 
 impl Intake {
-    /// Messages of up to `longest` bytes; those that are not whole may take `budget` bytes together.
+    /// An intake for messages of up to `longest` bytes; incomplete messages may take `budget` bytes together.
     pub fn new(longest: usize, budget: usize) -> Self {
         Intake {
             longest,
@@ -136,12 +136,12 @@ pub struct Reserved {
 }
 
 impl Reserved {
-    /// None yet.
+    /// No space yet.
     pub fn new(intake: Arc<Intake>) -> Self {
         Reserved { intake, bytes: 0 }
     }
 
-    /// Takes or gives back as much as makes it `bytes`. To give back cannot fail.
+    /// Grows or shrinks the reserved space to `bytes`. Shrinking cannot fail.
     ///
     /// # Errors
     ///
@@ -168,7 +168,7 @@ impl Drop for Reserved {
 }
 
 impl Buffers {
-    /// The message that has had the most for the longest.
+    /// The message that has held the most for the longest.
     fn largest_share(&self) -> Option<u64> {
         let now = Instant::now();
         let cost = |held: &Buffered| {
@@ -335,7 +335,7 @@ enum Collected {
 }
 
 impl Partial {
-    /// Nothing of it yet.
+    /// A message of which nothing has arrived yet.
     pub fn new() -> Self {
         Partial {
             collected: Collected::Free(Vec::new()),
@@ -366,7 +366,7 @@ impl Partial {
         };
     }
 
-    /// Adds bytes that came; `more` bytes are known to follow them.
+    /// Adds bytes that arrived; `more` bytes are known to follow them.
     pub fn add(&mut self, bytes: &[u8], more: u64, intake: &Arc<Intake>) {
         self.size += bytes.len() as u64;
         let whole = usize::try_from(self.size.saturating_add(more)).unwrap_or(usize::MAX);
@@ -401,7 +401,7 @@ impl Partial {
         }
     }
 
-    /// The message, now that all of it has come.
+    /// The message, when all of it has arrived.
     pub fn finish(mut self) -> Result<Bytes, ReadPast> {
         if let Collected::Counted(ticket) = &self.collected {
             match ticket.take() {
@@ -416,7 +416,7 @@ impl Partial {
                 size: self.size,
                 ends,
             }),
-            // Taken care of above.
+            // This case is handled above.
             Collected::Counted(_) => Ok(Bytes::new()),
         }
     }

@@ -1,7 +1,7 @@
 //! How a client joins and leaves networks, as its protocol asks.
 //!
 //! A join asks the mesh for a claim, unless joins from the client's address have caused too many notices already; the
-//! claim stands once the mesh says so. Knows no messages. Part of the conversation, whose actions come from
+//! claim is accepted once the mesh says so. Knows no messages. Part of the conversation, whose actions come from
 //! `carrying_out`.
 
 use std::sync::Arc;
@@ -35,7 +35,7 @@ where
         }
     }
 
-    /// Tells a client of the other members, if it asks to join a network in which it already is.
+    /// Tells a client of the other members, if it asks to join a network that it is already in.
     fn tell_again(&self, network: &NetworkKey) {
         let about = About::Network(network.clone());
         if let Some(peer) = self.memberships.present(&about) {
@@ -56,7 +56,8 @@ where
         self.held.stir();
     }
 
-    /// Leaves a network. A client that stays connected after the last has as long as a newcomer to announce itself.
+    /// Leaves a network. A client that stays connected after it left its last network has as long as a newcomer to
+    /// announce itself.
     pub(super) async fn part_from(&mut self, network: &NetworkKey, goodbye: bool) {
         let was_there = self.memberships.has(network);
         if goodbye {
@@ -77,7 +78,7 @@ where
         if self.next_postponed().is_some() || self.memberships.any_pending() {
             return;
         }
-        // A client that has not told its id takes the slot of another.
+        // A client without an id uses a slot that another client could have.
         let may_idle = self.shared.policies.of(self.dialect()).idles && self.identity.is_some();
         let what = match self.memberships.is_empty() && !may_idle {
             true => Awaited::Announcement,
@@ -97,13 +98,13 @@ where
             return Ok(());
         };
         if self.memberships.has(&network) {
-            // Also in a network that it was about to be in when this was said.
+            // The client may also have got into the network after it sent this action.
             if matches!(room, Some(RoomAsk::Create(_))) {
                 let why = CloseReason::RoomExists.complaint();
                 self.say(&HubEvent::Mistake(why));
                 return Ok(());
             }
-            // In a dialect whose peers are not told of each other, nothing new is told.
+            // In a dialect whose peers are not told of each other, the client is told nothing more.
             if network.tells_of_peers() {
                 self.update(&network, data).await;
                 self.tell_again(&network);
@@ -146,7 +147,8 @@ where
         let peer = Arc::new(peer);
         self.shared.registry.insert(claim, Arc::clone(&peer));
         self.memberships.ask(Arc::clone(&self.shared), peer);
-        // Checked after the mailbox is listed: so a ban at the same moment finds it there, or is found here.
+        // Checked after the mailbox is listed: so a ban at the same moment finds the mailbox in the list, or this check
+        // finds the ban.
         self.heed_bans(claim, &network, &identity)?;
         let join = Join {
             claim,
@@ -160,7 +162,7 @@ where
             counts_for: Some(AddressGroup::of(self.address)),
         };
         match &mut self.postponed {
-            // Each in its turn.
+            // The joins are asked for in their order.
             Some(postponed) => postponed.joins.push_back(join),
             None => self.ask(join).await,
         }

@@ -1,10 +1,11 @@
 //! The ids that are kept for a moment after their connection broke, bounded in number.
 //!
-//! Any address may keep ids while there is space. When there is none, the address with the most loses the id whose
-//! connection was open for the shortest time: an attacker that connects and breaks off again and again drops its own
-//! ids, even if others share its address. Knows no ids and no sockets. Used by [`Sessions`](super::Sessions).
+//! Any address may keep ids while there is space. When there is no space, the address with the most kept ids loses the
+//! id whose connection was open for the shortest time: an attacker that connects and disconnects repeatedly loses its
+//! own ids, even if other clients share its address. Knows no ids and no sockets. Used by
+//! [`Sessions`](super::Sessions).
 //!
-//! Invariant: no more than `most` at once.
+//! Invariant: no more than `most` ids are kept at once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ pub(super) struct KeptIds {
 struct Table {
     last: u64,
     len: usize,
-    /// For each address, its ids; the one whose connection stood the shortest is last.
+    /// For each address, its ids; the id whose connection was open for the shortest time is last.
     by_group: HashMap<AddressGroup, BTreeMap<Age, CancellationToken>>,
 }
 
@@ -44,7 +45,7 @@ pub(super) struct KeptId {
 }
 
 impl KeptIds {
-    /// None yet; at most `most`.
+    /// No ids yet; at most `most` later.
     pub(super) fn new(most: usize) -> Self {
         KeptIds {
             table: Arc::default(),
@@ -52,7 +53,8 @@ impl KeptIds {
         }
     }
 
-    /// Keeps the id of a client at this address whose connection began then, until another has more right to the space.
+    /// Keeps the id of a client at this address whose connection began at this time, until its space is needed for
+    /// another id.
     pub(super) fn keep(&self, group: AddressGroup, since: Instant) -> KeptId {
         let mut table = self.table.lock();
         table.last += 1;
@@ -102,7 +104,7 @@ impl Table {
 }
 
 impl KeptId {
-    /// Waits until this id is dropped for another.
+    /// Waits until this id is dropped for another id.
     pub(super) async fn lost(&self) {
         self.over.cancelled().await;
     }

@@ -1,6 +1,6 @@
 //! The memberships of one client: each a claim in one network, requested or accepted.
 //!
-//! Owns the claims, and gives each up exactly once: when its network is left, or when the membership is dropped. Says
+//! Owns the claims, and gives each up exactly once: when its network is left, or when the membership is dropped. Sends
 //! nothing to the client. Most clients have one membership, which takes no memory of its own. Used by one conversation
 //! each.
 
@@ -18,7 +18,7 @@ use crate::peers::registry::Peer;
 pub(super) struct Memberships<M: MeshPort> {
     first: Option<Membership<M>>,
     more: Vec<Membership<M>>,
-    /// How many are not decided yet.
+    /// The number of memberships that are not decided yet.
     pending: usize,
 }
 
@@ -57,14 +57,14 @@ impl<M: MeshPort> Membership<M> {
         self.claim.peer.source().claim
     }
 
-    /// The peer, once the claim stands.
+    /// The peer, once the claim is accepted.
     fn present(&self) -> Option<&Arc<Peer>> {
         (!self.is_pending).then_some(&self.claim.peer)
     }
 }
 
 impl<M: MeshPort> Memberships<M> {
-    /// None.
+    /// No memberships.
     pub(super) fn none() -> Self {
         Memberships {
             first: None,
@@ -124,7 +124,7 @@ impl<M: MeshPort> Memberships<M> {
         Some(&mut member.claim.turn)
     }
 
-    /// How many there are.
+    /// The number of memberships.
     pub(super) fn len(&self) -> usize {
         self.iter().count()
     }
@@ -139,7 +139,7 @@ impl<M: MeshPort> Memberships<M> {
         self.pending > 0
     }
 
-    /// Whether the membership of this network, or any, is not decided yet; or the first, if all others wait for that.
+    /// Whether the membership of this network, or any, is not decided yet; or the first one, if all others wait for it.
     pub(super) fn is_pending(&self, network: Option<&NetworkKey>, all_wait: bool) -> bool {
         let in_doubt = |network| self.find(network).is_some_and(|member| member.is_pending);
         let is_first = || self.first.as_ref().is_some_and(|member| member.is_pending);
@@ -174,24 +174,24 @@ impl<M: MeshPort> Memberships<M> {
         Some(member.network().clone())
     }
 
-    /// Keeps all of them, but none accepts signals any more.
+    /// Keeps all memberships, but from now on they accept no signals.
     pub(super) fn vacate(&self) {
         let present = self.iter().filter_map(Membership::present);
         present.for_each(|peer| peer.go_absent());
     }
 
-    /// Whether any stands and takes nothing.
+    /// Whether any membership is accepted and receives no signals.
     pub(super) fn is_vacated(&self) -> bool {
         let mut present = self.iter().filter_map(Membership::present);
         present.any(|peer| peer.is_absent())
     }
 
-    /// Whether any stands.
+    /// Whether any membership is accepted.
     pub(super) fn any_present(&self) -> bool {
         self.iter().any(|member| member.present().is_some())
     }
 
-    /// Ends all of them without waiting.
+    /// Ends all memberships without waiting.
     pub(super) fn give_up(&mut self, reason: LeaveReason) {
         for member in self.iter_mut() {
             member.claim.reason = reason;
@@ -217,7 +217,7 @@ impl<M: MeshPort> Memberships<M> {
         Some(claim)
     }
 
-    /// The peer that this is about, once its claim stands.
+    /// The peer that this action is about, once its claim is accepted.
     pub(super) fn present(&self, about: &About) -> Option<&Arc<Peer>> {
         match about {
             About::Nothing => None,

@@ -1,10 +1,11 @@
 //! The rate at which a client may send, and what happens to messages above it.
 //!
-//! Most clients are told, and the message is dropped; a client that goes on for long is disconnected. Some clients
-//! treat any error message as the end of their connection: these are not told, but read more slowly. The message that
-//! came too fast then waits for its time, and nothing behind it is read, so that the client's send buffer fills. A
-//! client that keeps on for long is told and disconnected all the same. One message waits for each client, and counts
-//! against the hub's [`Intake`](super::intake::Intake) beyond a small free part. Part of the conversation.
+//! Most clients are told, and the message is dropped; a client that stays too fast for long is disconnected. Some
+//! clients treat any error message as the end of their connection: these are not told, but read more slowly. The
+//! message that arrived too fast then waits for its time, and nothing behind it is read, so that the client's send
+//! buffer fills. Such a client too is told and disconnected if it stays too fast for long. One message waits for each
+//! client, and counts against the hub's [`Intake`](super::intake::Intake) beyond a small free part. Part of the
+//! conversation.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -25,7 +26,7 @@ use crate::peers::reason::CloseReason;
 enum InPace {
     /// It is handled.
     Now,
-    /// It is handled after this time, and nothing behind it before.
+    /// It is handled after this time, and the messages behind it later.
     Later(Duration),
     /// It is dropped.
     Never,
@@ -51,12 +52,12 @@ where
         }
     }
 
-    /// All that a frame costs is paid for, also by those who send nothing else.
+    /// Charges the client for a frame, so that clients that send only such frames pay too.
     pub(super) fn pay_for_frame(&mut self) -> Result<(), CloseReason> {
         self.pay(0, true).map(drop)
     }
 
-    /// Has something be paid for that waits for nothing itself: what comes behind it waits until that is done.
+    /// Charges the client for a message that does not wait itself; the messages behind it wait until the cost is paid.
     fn pay(&mut self, bytes: usize, counts: bool) -> Result<InPace, CloseReason> {
         let pace = self.judge(bytes, counts)?;
         if let InPace::Later(wait) = pace {
@@ -65,7 +66,8 @@ where
         Ok(pace)
     }
 
-    /// Like the above, for a message that was read past. Its sender is told, unless it is told that it is too fast.
+    /// Charges the client for a message that was read past. The client is told of it, unless it is told that it is too
+    /// fast.
     pub(super) fn on_read_past(&mut self, skipped: &ReadPast) -> Result<(), CloseReason> {
         if !matches!(self.pay(0, true)?, InPace::Never) {
             self.refuse_read_past(skipped);
@@ -73,7 +75,8 @@ where
         Ok(())
     }
 
-    /// The time has come of the waiting message, or of what is owed for one that was heard or read past.
+    /// Handles the waiting message when its time has come, or charges for a message that was handled or read past
+    /// before.
     pub(super) async fn go_on(&mut self) -> Result<(), CloseReason> {
         if let Some(bytes) = self.deadlines.take_owed() {
             return self.pay(bytes, false).map(drop);

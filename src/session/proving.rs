@@ -27,7 +27,7 @@ pub(super) fn token_end(expires_ms: Option<u64>) -> Option<Instant> {
     expires_ms.and_then(|expires| end_of(expires, unix_ms()))
 }
 
-/// When a token ends that expires at this Unix time in milliseconds, which is now at this one.
+/// The instant at which a token ends, from its expiry and the present time, both as Unix time in milliseconds.
 fn end_of(expires_ms: u64, now_ms: u64) -> Option<Instant> {
     let left = Duration::from_millis(expires_ms.saturating_sub(now_ms)) + CLOCK_GRACE;
     let over = Duration::from_millis(now_ms.saturating_sub(expires_ms));
@@ -73,7 +73,8 @@ where
             }
         };
         let party = Party::new(self.address, grant.subject.as_deref());
-        // Looked at after it is known: either a later ban finds it at the mailbox, or it finds the ban here.
+        // Bans are checked after the party is known: either a later ban finds the party at the mailbox, or this check
+        // finds the ban.
         self.mailbox.prove(party);
         if self.shared.is_barred(&self.mailbox) {
             return Err(CloseReason::Banned);
@@ -86,7 +87,7 @@ where
         let mut actions = Actions::new(unix_ms);
         self.protocol.tell(&HubEvent::Proven, &mut actions);
         for action in actions {
-            // It has its id now and is told so; that needs no wait.
+            // The client has its id now and is told of it, which needs no wait.
             self.try_now(action, Cause::none(CloseReason::Refused))?;
         }
         Ok(())

@@ -1,8 +1,8 @@
 //! A connection whose dialect is not known yet: it is read until its first text shows the dialect.
 //!
-//! Bounded in time ([`WITHIN`]), in frames, and in bytes as every message is. A client that sends nothing, or nothing
-//! that a dialect begins with, is told and closed with 1008. What follows the first text is left for the conversation.
-//! Run by [`Sessions`](super::Sessions), before a conversation.
+//! Bounded in time ([`WITHIN`]), in frames, and in bytes as every message is. A client that sends nothing, or a text
+//! that no dialect begins with, is told and closed with 1008. The bytes after the first text are left for the
+//! conversation. Run by [`Sessions`](super::Sessions), before a conversation.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -49,7 +49,7 @@ impl From<Complaint<'static>> for Fruitless {
 /// A connection whose dialect is known, and its peer.
 pub(super) type Opened<S> = (Socket<S>, Dialect, ConnectingPeer);
 
-/// Reads up to the first text, and returns the connection with it; otherwise tells the client why not, and closes.
+/// Reads up to the first text, and returns the connection with it; otherwise tells the client the reason, and closes.
 pub(super) async fn open<S>(
     mut socket: Socket<S>,
     connecting: ConnectingPeer,
@@ -126,7 +126,7 @@ where
             }
             Ok(None) => {}
         }
-        // The pongs that its pings want.
+        // Writes the pongs for the client's pings.
         if socket.is_behind()
             && let Poll::Ready(Err(_)) = socket.poll_write(cx)
         {
@@ -150,7 +150,7 @@ where
     }
     let reason = why.reason;
     if reason != CloseReason::ConnectionLost {
-        // It is being parted from, whether it hears of it or not.
+        // The connection ends, whether the client gets the reason or not.
         let _ = timeout(LINGER, socket.part(reason.code(), reason.text())).await;
     }
 }

@@ -30,10 +30,10 @@ const READ_BYTES: usize = 16 * 1024;
 const KEPT_BYTES: usize = 128 * 1024;
 /// The most that a control frame carries, in bytes (RFC 6455, 5.5).
 const MAX_CONTROL_BYTES: usize = 125;
-/// The longest message that is read past, in bytes: as much as PeerServer's library would read. A longer one is not
-/// meant to be read.
+/// The longest message that is read past, in bytes: as much as PeerServer's library would read. A longer message ends
+/// the connection.
 const LONGEST_READ_PAST: u64 = 100 * 1024 * 1024;
-/// Pongs are left out while this much waits already, in bytes: a flood of pings takes no memory.
+/// Pongs are left out while this many bytes wait already, so a flood of pings takes no memory.
 const PONG_BACKLOG_BYTES: usize = 64 * 1024;
 
 thread_local! {
@@ -71,7 +71,7 @@ pub enum ReadError {
     /// A text message, or the words of a close frame, that are not UTF-8.
     #[error("a text message is not UTF-8")]
     NotUtf8,
-    /// Against RFC 6455.
+    /// A frame against RFC 6455.
     #[error("a frame breaks the WebSocket protocol")]
     Protocol,
 }
@@ -172,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    /// Reads what is there, up to a bound; 0 at the end of the stream.
+    /// Reads the bytes that have arrived, up to a bound; 0 at the end of the stream.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         READ.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
@@ -182,7 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         })
     }
 
-    /// Whether part of a message has come and the rest has not, once all that was read is taken in.
+    /// Whether only a part of a message has arrived, once all bytes that were read are handled.
     pub fn is_amid(&self) -> bool {
         self.arriving.is_some() || !self.inbox.is_empty()
     }
@@ -239,7 +239,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    /// Takes a frame out, if all of it has come.
+    /// Removes a frame's payload from the buffer, if all of it has arrived.
     fn whole_payload(&mut self, head: &WsHeader) -> Option<BytesMut> {
         let whole = head.own.saturating_add(usize::try_from(head.length).ok()?);
         if self.inbox.len() < whole {
@@ -251,7 +251,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         Some(payload)
     }
 
-    /// A text message begins. Most are whole, and a short one is waited for where it is.
+    /// A text message begins. Most messages are whole; a short message stays in the read buffer until it is whole.
     fn on_text(&mut self, head: &WsHeader) -> Result<Option<Incoming>, ReadError> {
         if head.is_last && head.length <= self.intake.longest() as u64 {
             if let Some(payload) = self.whole_payload(head) {
@@ -274,7 +274,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.read_on()
     }
 
-    /// Reads what has come of the frame that is being read.
+    /// Reads the bytes that have arrived of the present frame.
     fn read_on(&mut self) -> Result<Option<Incoming>, ReadError> {
         let Some(mut arriving) = self.arriving.take() else {
             return Ok(None);
@@ -297,7 +297,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         Ok(told.then_some(Incoming::Fragment))
     }
 
-    /// Takes `count` bytes out, and frees the memory once it is empty.
+    /// Removes `count` bytes from the buffer, and frees its memory once it is empty.
     fn take(&mut self, count: usize) -> BytesMut {
         if count >= self.inbox.len() {
             return std::mem::take(&mut self.inbox);
@@ -371,12 +371,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     /// How often a full stream accepted bytes again; two counts that differ mean that the other end reads. A stream
-    /// that accepts bytes at once proves nothing: TLS, and the kernel, keep some for a client that is gone.
+    /// that accepts bytes at once proves nothing: TLS, and the kernel, buffer some bytes even for a client that has
+    /// left.
     pub fn moves(&self) -> u32 {
         self.moves
     }
 
-    /// Writes what is queued, and flushes the stream's own buffers; ready when all is written.
+    /// Writes the queued bytes, and flushes the stream's own buffers; ready when all is written.
     pub fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
             let written = Pin::new(&mut self.io).poll_write(cx, rest);
@@ -408,8 +409,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    /// Ends the connection in order: writes what is queued and the close frame, closes our side, and then waits for the
-    /// client's.
+    /// Ends the connection in order: writes the queued bytes and the close frame, closes the hub's side, and then waits
+    /// for the client's.
     pub async fn part(&mut self, code: CloseCode, text: &str) -> io::Result<()>
     where
         S: AsyncRead,

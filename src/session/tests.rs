@@ -81,7 +81,7 @@ async fn a_goodbye_is_told_as_one_and_a_lost_connection_is_not() {
     let c = hub.announce(0xcc, "room").await;
     a.ping().await;
     b.send(r#"{"type":"goodbye","data":{"peerId":"cc"}}"#).await;
-    // What a closing page sends after it must not bring it back.
+    // A message that a closing page sends after its goodbye must not bring the peer back.
     b.send(r#"{"type":"goodbye","data":{}}"#).await;
     b.send(r#"{"type":"cleanup-all","data":{},"networkName":"room"}"#)
         .await;
@@ -279,7 +279,7 @@ async fn what_a_client_sends_before_it_sees_that_the_hub_restarts_arrives() {
                 Ok(Some(Ok(Message::Text(text)))) if text.contains(r#""type":"offer""#) => {
                     offers.push(text);
                 }
-                // Its own went to somebody who is told to leave.
+                // Its own signal went to a peer that is told to leave.
                 Ok(Some(Ok(Message::Text(_)))) => continue,
                 other => panic!("{other:?}"),
             }
@@ -308,7 +308,7 @@ async fn what_a_client_sends_before_it_sees_that_the_hub_restarts_arrives() {
 #[tokio::test(start_paused = true)]
 async fn a_drain_refuses_what_is_too_long_as_at_any_time_and_tells_whoever_can_still_be_told() {
     let long = "x".repeat(limits().max_message_bytes);
-    // The close frame of one that reads nothing waits behind what is for it.
+    // The close frame to a client that reads nothing waits behind its messages.
     for (pipe, is_told) in [(1 << 20, false), (4096, true)] {
         let hub = Hub::new();
         let mut a = hub.connect_silently(0xaa, pipe).await;
@@ -441,7 +441,7 @@ async fn frames_that_came_with_the_upgrade_are_not_lost() {
 async fn what_a_stream_holds_back_goes_out_as_the_peer_reads() {
     let hub = Hub::new();
     let (ours, theirs) = tokio::io::duplex(16);
-    // As TLS does, it takes all at once, and passes on what there is space for when it is flushed.
+    // As TLS does, it accepts all bytes at once, and passes on as many as there is space for when it is flushed.
     let ours = tokio::io::BufWriter::new(ours);
     let started = tokio::time::Instant::now();
     let mut client = hub.connect_through(fake::connecting(1), ours, theirs).await;

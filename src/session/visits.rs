@@ -1,6 +1,6 @@
 //! Members of rooms that joined by HTTP and have no connection.
 //!
-//! A visit is a membership like any other, but nothing reaches it: signals to it fail, and it gets no publications. It
+//! A visit is a membership like any other, but receives nothing: signals to it fail, and it gets no publications. It
 //! lasts for as long as a client of rooms may be silent, starts again with each further request, and ends when the
 //! token of its last request expires. A client that connects under its id gets the id, because a visitor shows no sign
 //! of life once it is in its room. Knows no HTTP; asked through [`Sessions`].
@@ -47,7 +47,7 @@ pub struct Visitor {
     pub room: RoomAsk,
     /// Its address.
     pub address: IpAddr,
-    /// An operator asks for it: the room counts for no address.
+    /// An operator asks for the visit: the room counts for no address.
     pub is_operators: bool,
     /// The subject of its token, if that names one.
     pub subject: Option<Box<str>>,
@@ -65,7 +65,7 @@ impl Visitor {
 /// Why there is no visit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NoVisit {
-    /// The room refuses it, or does not exist; in the words for a connected client.
+    /// The room refuses the visit, or does not exist; the text is the same as for a connected client.
     #[error("{}", .0.text())]
     Refused(CloseReason),
     /// Joins from its address cause too many notices to others: its turn is after this time.
@@ -79,8 +79,8 @@ impl From<CloseReason> for NoVisit {
     }
 }
 
-/// The longest time for which a request waits for its turn to join; if it takes longer, the caller is told when to come
-/// back.
+/// The longest time for which a request waits for its turn to join; if its turn is later, the caller is told when to
+/// ask again.
 const LONGEST_TURN: Duration = Duration::from_secs(2);
 
 /// A visit from the acceptance by its room to its end: to be run.
@@ -109,13 +109,13 @@ impl Visits {
 
     fn remove(&self, key: &Key, visit: &Arc<Visit>) {
         let mut all = self.0.lock();
-        // Another one may have come in its place.
+        // Another visit may have replaced this one.
         if all.get(key).is_some_and(|found| Arc::ptr_eq(found, visit)) {
             all.remove(key);
         }
     }
 
-    /// The mailboxes of all of them.
+    /// The mailboxes of all visits.
     pub(super) fn mailboxes(&self) -> Vec<Arc<Mailbox>> {
         let all = self.0.lock();
         all.values()
@@ -123,7 +123,7 @@ impl Visits {
             .collect()
     }
 
-    /// Ends all of them.
+    /// Ends all visits.
     pub(super) fn end_all(&self, reason: CloseReason) {
         let all = self.0.lock();
         all.values().for_each(|visit| visit.mailbox.close(reason));
@@ -169,7 +169,7 @@ impl<M: MeshPort> Drop for Listed<M> {
     }
 }
 
-/// The next message of the hub to a visitor. All messages of others to it are dropped.
+/// The next message of the hub to a visitor. All messages of other peers to it are dropped.
 async fn next_control(mailbox: &Mailbox) -> Control {
     poll_fn(|cx| {
         mailbox.register(cx.waker());
@@ -183,11 +183,11 @@ async fn next_control(mailbox: &Mailbox) -> Control {
 }
 
 impl<M: MeshPort> Sessions<M> {
-    /// Has a visitor be in a room: what is to be run for as long as it is, or nothing if it is there already and stays. The
-    /// permit is given back when it is over.
+    /// Lets a visitor into a room. Returns the future to run for as long as it stays, or `None` if it is in the room
+    /// already. The permit is given back when the visit is over.
     ///
     /// # Errors
-    /// It is not in the room.
+    /// The visitor is not let into the room.
     pub async fn visit<P: Send + 'static>(
         &self,
         visitor: Visitor,
@@ -214,7 +214,7 @@ impl<M: MeshPort> Sessions<M> {
         }
         let memberships = self.enter(visitor, &mailbox).await?;
         let listed = Listed::new(&self.shared, key, mailbox, token_end(expires_ms));
-        // After it is listed: either a ban and the drain find it there, or it finds them here.
+        // Checked after the visit is listed: either a ban and the drain find it in the list, or this check finds them.
         self.shared.close_if_barred(&listed.visit.mailbox);
         if self.shared.draining.load(Ordering::SeqCst) {
             return Err(CloseReason::Draining.into());
@@ -225,11 +225,11 @@ impl<M: MeshPort> Sessions<M> {
         })))
     }
 
-    /// Ends a visit at another hub: it gives way to a membership that is asked for here, which ends at once. That takes no
-    /// permit and next to no memory.
+    /// Ends a visit at another hub: a membership that is asked for here replaces it, and ends at once. The request
+    /// takes no permit and very little memory.
     ///
     /// # Errors
-    /// The visit goes on, or there is none.
+    /// The visit continues, or there is no such visit.
     pub async fn end_visit_elsewhere(&self, visitor: Visitor) -> Result<(), NoVisit> {
         self.take_turn(&visitor).await?;
         let mailbox = self.shared.mailbox(visitor.party());
@@ -238,7 +238,7 @@ impl<M: MeshPort> Sessions<M> {
         Ok(())
     }
 
-    /// Waits for the turn in which clients of this address may join, as those with a connection do.
+    /// Waits for the turn of this address to join, as connected clients do.
     async fn take_turn(&self, visitor: &Visitor) -> Result<(), NoVisit> {
         let turn = self.shared.turn_to_join(visitor.address, &visitor.network);
         let Some(turn) = turn else {
@@ -282,7 +282,7 @@ impl<M: MeshPort> Sessions<M> {
             peer: visitor.peer,
             data: visitor.data,
             quiet: false,
-            // With one it would take the id from the connection of the same party.
+            // With a proof, the visit would take the id from the connection of the same party.
             proof: Bytes::new(),
             room: Some(visitor.room),
             address: AddressGroup::of(visitor.address),
@@ -300,7 +300,7 @@ impl<M: MeshPort> Sessions<M> {
                     return Err(why);
                 }
                 Control::Close(reason) => return Err(reason),
-                // Who asks is here.
+                // The visitor is alive: its request is being served.
                 Control::Probe { claim, token, .. } => {
                     shared.mesh.probe_result(claim, token, true).await;
                 }
@@ -308,7 +308,7 @@ impl<M: MeshPort> Sessions<M> {
         }
     }
 
-    /// Has a visitor stay for longer, as far as a token lets it that expires then; whether there is one.
+    /// Prolongs a visitor's stay, until its token expires at the latest; false if there is no such visitor.
     pub fn renew_visit(
         &self,
         network: &NetworkKey,
@@ -334,7 +334,7 @@ impl<M: MeshPort> Sessions<M> {
     }
 }
 
-/// Is there until it is over, whatever ends it.
+/// Runs a visit until it is over, whatever ends it.
 async fn stay<M: MeshPort>(listed: &Listed<M>, mut memberships: Memberships<M>) {
     let shared = &listed.shared;
     let silence = shared.policies.of(Dialect::Rooms).silence;

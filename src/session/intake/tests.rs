@@ -10,7 +10,7 @@ fn intake(budget: usize) -> Arc<Intake> {
     Arc::new(Intake::new(1 << 20, budget))
 }
 
-/// A message of which so much has come, in pieces, and more is to come.
+/// A message of which this many bytes have arrived, in pieces, and more will follow.
 fn begun(intake: &Arc<Intake>, bytes: usize) -> Partial {
     let mut message = Partial::new();
     for _ in 0..bytes / KIB {

@@ -56,7 +56,7 @@ async fn messages_in_pieces_are_put_together_around_pings() {
     assert_eq!(next(&mut socket).await, Ok(Incoming::Text("next".into())));
 }
 
-/// What was read past.
+/// The message that was read past.
 async fn unread(socket: &mut Socket<DuplexStream>) -> ReadPast {
     match next(socket).await {
         Ok(Incoming::ReadPast(unread)) => *unread,

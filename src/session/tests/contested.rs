@@ -1,4 +1,4 @@
-//! Probes of those who hold an id, and newcomers whose join the mesh has not decided on.
+//! Probes of peers that hold an id, and newcomers whose join the mesh has not decided on.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn until(hub: &Hub, call: &Call) {
             tokio::task::yield_now().await;
         }
     };
-    // Not by the clock, which is paused: it would run ahead of those who are waited for.
+    // Not by the clock, which is paused: it would run ahead of the tasks that the test waits for.
     let turns = async {
         for _ in 0..10_000 {
             tokio::task::yield_now().await;
@@ -54,7 +54,7 @@ async fn next_ping(client: &mut Client) -> Bytes {
     }
 }
 
-/// Announces this client, and has it sent more than its line takes; gives the sender.
+/// Announces this client, and sends it more than its pipe holds; returns the sender.
 async fn is_sent_more_than_it_takes(hub: &Hub, slow: &mut Client) -> Client {
     slow.announce("room").await;
     settle().await;
@@ -72,7 +72,7 @@ async fn is_found_dead(hub: &Hub, client: &mut Client, token: u64) {
     assert!(hub.calls().contains(&probed(token, false)));
 }
 
-/// Waits for the hub to do all that `client` has sent, without reading what it says.
+/// Waits until the hub has handled all messages of the client, without reading the answers.
 async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -85,7 +85,7 @@ async fn what_may_have_been_on_its_way_before_the_ping_answers_no_probe() {
     let mut a = hub.announce(0xaa, "room").await;
     hub.registry.probe(ClaimNo(1), 7, WITHIN);
     settle().await;
-    // As from a connection whose other end is gone: what it sent last still comes in.
+    // As from a connection whose other end is lost: the last bytes that it sent still arrive.
     for early in [
         Message::text(r#"{"type":"ping"}"#),
         Message::Ping(Bytes::new()),
@@ -100,7 +100,7 @@ async fn what_may_have_been_on_its_way_before_the_ping_answers_no_probe() {
     assert!(hub.closed("silent"));
 }
 
-/// The first bytes of a message that is longer than what follows.
+/// The first bytes of a message that is longer than the bytes that follow.
 const HEAD: [u8; 14] = [0x81, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
 
 #[tokio::test(start_paused = true)]
@@ -111,14 +111,14 @@ async fn a_holder_that_is_in_the_middle_of_a_long_message_is_alive_as_long_as_mo
     line.write_all(&HEAD).await.expect("it is open");
     settle().await;
     hub.registry.probe(ClaimNo(1), 7, WITHIN);
-    // What comes at once may have been on its way for long.
+    // Bytes that arrive at once may have been on their way for long.
     line.write_all(b"\"half of").await.expect("it is open");
     settle().await;
     assert!(!hub.calls().contains(&probed(7, true)));
     sleep(WITHIN / 2).await;
     line.write_all(b" a message").await.expect("it is open");
     until(&hub, &probed(7, true)).await;
-    // And no more does: it is dead.
+    // And no more bytes arrive: the client is dead.
     hub.registry.probe(ClaimNo(1), 8, WITHIN);
     is_found_dead(&hub, &mut a, 8).await;
 }
@@ -143,7 +143,7 @@ async fn a_holder_that_reads_slowly_is_alive_as_long_as_it_takes_more_and_dead_w
 async fn a_dead_holder_is_not_alive_because_its_stream_holds_back_what_it_took() {
     let hub = Hub::new();
     let (ours, theirs) = tokio::io::duplex(256);
-    // As TLS does, it takes the ping although what is below takes no more.
+    // As TLS does, it accepts the ping although the stream below accepts no more.
     let ours = BufWriter::with_capacity(64 * 1024, ours);
     let mut slow = hub.connect_through(connecting(0xbb), ours, theirs).await;
     let _sender = is_sent_more_than_it_takes(&hub, &mut slow).await;
@@ -293,7 +293,7 @@ async fn a_goodbye_withdraws_a_native_join_and_what_was_said_before_it() {
     a.signal("offer", &b.id.clone(), "room", "1").await;
     a.send(r#"{"type":"goodbye","data":{}}"#).await;
     until(&hub, &left(2, LeaveReason::Goodbye)).await;
-    // Too late, and about nobody.
+    // Too late, and about no known client.
     hub.registry.accepted(ClaimNo(2), Vec::new());
     hub.answer_joins(Answer::Accept);
     a.announce("room").await;
@@ -323,7 +323,7 @@ async fn a_client_whose_join_is_pending_has_its_pings_answered_and_is_told_nothi
     assert_eq!(a.next().await["type"], "OPEN");
 }
 
-/// A native client with a contested id that has said this to the peer of that id; its claim is the second.
+/// A native client with a contested id that has sent these texts to the peer of that id; its claim is the second.
 async fn talkative(hub: &Hub, to: &str, said: &[String]) -> Client {
     hub.answer_joins(Answer::Never);
     let mut client = hub.connect_silently(0xaa, 4096).await;
@@ -335,7 +335,7 @@ async fn talkative(hub: &Hub, to: &str, said: &[String]) -> Client {
     client
 }
 
-/// An offer's data, which takes so many bytes.
+/// An offer's data, which takes this many bytes.
 fn data(bytes: usize) -> String {
     format!("\"{}\"", "x".repeat(bytes - 2))
 }
@@ -541,7 +541,7 @@ async fn a_kept_id_keeps_no_socket() {
     let Client { mut ws, served, .. } = a;
     ws.next().await.expect("it opens").expect("it opens");
     let started = Instant::now();
-    // Its sending half alone is broken: the other tells when the hub lets go.
+    // Only its sending half is broken: the other half tells when the hub closes the connection.
     let stream = ws.get_mut();
     tokio::io::AsyncWriteExt::shutdown(stream)
         .await

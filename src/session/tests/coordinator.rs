@@ -15,7 +15,7 @@ async fn connected(hub: &Hub) -> Client {
     client
 }
 
-/// A client that has said nothing.
+/// A client that has sent nothing.
 async fn speaking(hub: &Hub, dialect: Dialect) -> Client {
     let connecting = ConnectingPeer {
         address: HERE,
@@ -28,7 +28,7 @@ async fn speaking(hub: &Hub, dialect: Dialect) -> Client {
     hub.connect_as(connecting, 1 << 20).await
 }
 
-/// Says who it is, and all that it wants, before it was answered.
+/// Sends the client's id and all its requests before the first answer.
 async fn hurry(client: &mut Client, id: &str) {
     for said in [
         json!({"type": "register", "peerId": id}),
@@ -38,7 +38,7 @@ async fn hurry(client: &mut Client, id: &str) {
     ] {
         client.send(&said.to_string()).await;
     }
-    // It is no part of what waits.
+    // A ping is not among the messages that wait.
     assert_eq!(client.next().await["type"], "pong");
 }
 

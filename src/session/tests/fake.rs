@@ -1,4 +1,4 @@
-//! A mesh of one hub that accepts everybody at once, and clients over in-memory streams.
+//! A mesh of one hub that accepts every join at once, and clients over in-memory streams.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -30,10 +30,10 @@ use crate::peers::port::MeshPort;
 use crate::peers::registry::Registry;
 use crate::session::{ConnectingPeer, Sessions};
 
-/// How long anything may take that a test waits for.
+/// The longest time for which a test waits.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Where all peers come from.
+/// The address of all peers.
 pub const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub enum Call {
     },
 }
 
-/// What the fake does with a join.
+/// The answer of the fake to a join.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     Accept,
@@ -428,7 +428,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Reads whatever comes, which answers pings; false at the end.
+    /// Reads the next frame, which answers pings; false at the end.
     pub async fn hears(&mut self) -> bool {
         !matches!(self.ws.next().await, None | Some(Err(_)))
     }
@@ -452,7 +452,7 @@ impl Client {
         self.send(&text).await;
     }
 
-    /// Waits until the hub has done all that was sent before; whatever comes before the pong is dropped.
+    /// Waits until the hub has handled all messages sent before; returns the messages that arrive before the pong.
     pub async fn ping(&mut self) -> Vec<Value> {
         self.send(r#"{"type":"ping"}"#).await;
         let mut before = Vec::new();

@@ -1,4 +1,4 @@
-//! Peers that do what they should not.
+//! Peers that break the rules.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -313,7 +313,7 @@ async fn what_a_reader_does_not_read_is_refused_to_the_sender_and_nobody_else_no
     let ended = tokio::time::timeout(Duration::from_secs(30), &mut slow.served).await;
     ended.expect("it is closed in time").expect("it ends well");
     assert!(hub.closed("write-stalled"));
-    // What still waited for it is told of as well.
+    // The failure of a signal that still waited for it is told as well.
     let told = a.ping().await;
     let unread = told.iter().filter(|m| m["code"] == "no-such-peer").count();
     assert_eq!(unread, 25, "a sender's share of 100 messages");

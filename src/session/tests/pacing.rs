@@ -1,6 +1,6 @@
-//! Clients that are too fast, where a word of the hub's would end their connection.
+//! Clients that are too fast, in a dialect where an error message of the hub would end their connection.
 //!
-//! In real time: what a client may say is counted by a clock of its own.
+//! In real time: the rate of a client is counted by a separate clock.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ async fn a_client_that_is_too_fast_is_read_more_slowly_and_loses_nothing() {
         assert_eq!(b.next().await["payload"], number);
     }
     assert!(hub.metrics.rate_limited.get() >= 10, "many had to wait");
-    // It is told nothing: the next that it hears is of the other.
+    // The client is told nothing: the next message that it gets is the other client's.
     b.send(&offer(&a, 7)).await;
     assert_eq!(a.next().await["payload"], 7);
 }

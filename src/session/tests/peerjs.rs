@@ -88,7 +88,7 @@ async fn what_is_for_an_absent_peer_or_oneself_expires() {
     assert_eq!(bob.next().await, candidate);
 }
 
-/// What a client sends that calls somebody: an offer, and eight candidates that are its own to find.
+/// Sends a target these messages of a client's call: mostly an offer, and eight candidates behind it.
 async fn call(client: &mut Client, target: &str, kinds: &[&str]) {
     for kind in kinds {
         let text = format!(r#"{{"type":"{kind}","payload":1,"dst":{target}}}"#);
@@ -102,7 +102,7 @@ const CALL: [&str; 9] = {
     call
 };
 
-/// What the client hears up to an offer of its own to another one, who is there.
+/// The messages that the client gets before its offer reaches another client, which is connected.
 async fn heard(client: &mut Client, other: &mut Client) -> Vec<String> {
     let to = format!("\"{}\"", other.id);
     call(client, &to, &["OFFER"]).await;
@@ -132,7 +132,7 @@ async fn a_call_that_fails_as_it_comes_gets_one_word() {
         assert_eq!(told.len(), 1, "{target}: {told:?}");
         call(&mut ada, target, &["CANDIDATE"; 3]).await;
         assert!(heard(&mut ada, &mut eve).await.is_empty(), "{target}");
-        // Whoever calls again hears again.
+        // A client that calls again is told again.
         call(&mut ada, target, &CALL).await;
         assert_eq!(heard(&mut ada, &mut eve).await, told);
         call(&mut ada, target, &["LEAVE"]).await;
@@ -157,7 +157,7 @@ async fn calls_to_several_at_once_get_a_word_each_and_late_candidates_another() 
         }
     }
     assert_eq!(heard(&mut ada, &mut eve).await, ["bob", "cy", "[]"]);
-    // A LEAVE that reached nobody is told to nobody, and hides nothing.
+    // A LEAVE without a receiver is not reported, and hides no other failure.
     call(&mut ada, "\"dan\"", &["LEAVE", "CANDIDATE", "CANDIDATE"]).await;
     assert_eq!(heard(&mut ada, &mut eve).await, ["dan"]);
     advance(std::time::Duration::from_secs(10)).await;
@@ -222,7 +222,7 @@ async fn heartbeats_keep_a_client_and_silence_ends_it_after_a_time_of_its_own() 
         advance(PATIENCE).await;
     }
     assert!(!ada.served.is_finished());
-    // Nobody reads at this end any more, so that pings are left unanswered.
+    // This end is not read any more, so that pings are left unanswered.
     let started = tokio::time::Instant::now();
     let served = ada.served.await;
     assert!(served.is_ok());

@@ -34,7 +34,7 @@ fn confined(scope: Scope) -> Grant {
     }
 }
 
-/// A client of rooms that has yet to show its token, and all slots of such.
+/// A client of rooms that has yet to show its token, with the slots of unproven clients.
 async fn unproven(hub: &Hub, slots: &AddressSlots) -> Client {
     let slot = slots.try_take(AddressGroup::of(HERE), |_, _| true);
     let connecting = ConnectingPeer {
@@ -56,7 +56,7 @@ fn auth(token: Value) -> String {
     json!({"type": "auth", "userId": "ada", "roomId": "r", "data": {"token": token}}).to_string()
 }
 
-/// What the client is told before the close frame, and the code of that, however long it takes.
+/// The messages to the client before the close frame, and the code of the frame, however long it takes.
 async fn end(client: &mut Client) -> (Vec<Value>, CloseCode) {
     let mut told = Vec::new();
     loop {
@@ -84,7 +84,7 @@ async fn whoever_shows_the_right_token_in_its_first_word_is_a_client_like_others
     client.send(&auth(json!("sesame"))).await;
     assert_eq!(client.next().await["data"]["status"], "authenticated");
     assert!(is_free(&slots));
-    // It may be in no room for as long as it likes.
+    // It may be in no room for any length of time.
     advance(Duration::from_secs(60)).await;
     client.send(r#"{"type":"heartbeat"}"#).await;
     assert_eq!(client.next().await["type"], "heartbeat");
