@@ -1,10 +1,10 @@
 //! The queue of messages for one peer's socket, and of control from the hub to its session.
 //!
-//! Any thread may insert, and never waits: the lock is held for moments. Signals may fill half of it, and each sender a
-//! part of that which shrinks as it fills (`shares`); a signal over its sender's part is refused. Messages of the hub
-//! that other hubs can cause count as signals of the hub. Only the hub's own messages use the other half: when one does
-//! not fit, the session is marked for closing ([`CloseReason::OutboxFull`]). Only the session removes. Knows no dialect
-//! and no socket; memory is freed whenever it is empty.
+//! Any thread may insert, and never waits: the lock is held for moments. Signals may fill half of the queue. Each
+//! sender may fill a part of this half, which shrinks as the half fills (`shares`); a signal over its sender's part is
+//! refused. Messages of the hub that other hubs can cause count as signals of the hub. Only the hub's own messages use
+//! the other half: when such a message does not fit, the session is marked for closing ([`CloseReason::OutboxFull`]).
+//! Only the session removes messages. Knows no dialect and no socket; the memory is freed whenever the queue is empty.
 //!
 //! Invariants: messages leave in the order of insertion; the queue is bounded in messages and bytes, and a roster
 //! counts as the bytes that it may become; no signal ends a session; [`Mailbox::shut`] returns each inserted signal
@@ -40,16 +40,16 @@ pub struct MailboxFull;
 pub enum Control {
     /// The claim is accepted.
     Accepted(ClaimNo),
-    /// The claim is refused, or gone; the mesh has forgotten it.
+    /// The claim is refused or lost; the mesh has dropped it.
     Lost {
         /// The claim that is lost.
         claim: ClaimNo,
-        /// Why it is lost, and why the connection ends if the protocol ends it.
+        /// The reason of the loss, and of the connection's end if the protocol ends it.
         why: CloseReason,
     },
     /// The connection ends.
     Close(CloseReason),
-    /// Find out whether the peer is alive.
+    /// The mesh asks whether the peer is alive.
     Probe {
         /// The claim that is asked about.
         claim: ClaimNo,
@@ -70,7 +70,7 @@ pub struct PendingRoster {
 }
 
 impl PendingRoster {
-    /// The bytes that it may become on the wire, as the configuration estimates them.
+    /// The bytes that the roster may become on the wire, as the configuration estimates them.
     fn bytes(&self) -> usize {
         let data = self
             .left
@@ -85,7 +85,7 @@ impl PendingRoster {
 pub enum WakeUp {
     /// At once.
     Now,
-    /// With the next message that wakes it, when it is released, or when it looks by itself.
+    /// With the next message that wakes it, at a release, or when the session checks its mailbox by itself.
     Later,
 }
 
@@ -96,7 +96,7 @@ pub enum Author {
     Here(ClaimNo),
     /// A claim of another hub.
     There(HubId, ClaimNo),
-    /// This hub, for messages that others may cause without end.
+    /// This hub, for messages that other hubs may cause without limit.
     Hub,
 }
 
@@ -156,7 +156,7 @@ pub struct Mailbox {
     capacity: Capacity,
     /// Its party, as far as that is known.
     party: Option<Party>,
-    /// Its party, if it has shown that only later.
+    /// Its party, if the client has proved it after it connected.
     proven: OnceLock<Box<Party>>,
     queue: Mutex<Contents>,
     control: Mutex<Controls>,
@@ -195,7 +195,7 @@ impl Contents {
 }
 
 impl Item {
-    /// The author and the length, if it counts as a signal.
+    /// The author and the length, if the item counts as a signal.
     fn as_signal(&self) -> Option<(Author, usize)> {
         match self {
             Item::Signal(text, receipt) => Some((receipt.author(), text.len())),
@@ -206,7 +206,7 @@ impl Item {
 }
 
 impl Mailbox {
-    /// An empty one.
+    /// An empty mailbox.
     pub fn new(capacity: Capacity) -> Self {
         Mailbox {
             capacity,
@@ -219,7 +219,7 @@ impl Mailbox {
         }
     }
 
-    /// The same, of this party.
+    /// An empty mailbox of this party.
     pub fn of(party: Party, capacity: Capacity) -> Self {
         Mailbox {
             party: Some(party),
@@ -232,13 +232,13 @@ impl Mailbox {
         self.proven.get().map(Box::as_ref).or(self.party.as_ref())
     }
 
-    /// From now on it belongs to this party. Only once: a party never changes.
+    /// From now on the mailbox belongs to this party. Only the first call counts: a party never changes.
     pub fn prove(&self, party: Party) {
         // A proven party stays.
         let _ = self.proven.set(Box::new(party));
     }
 
-    /// Why its session is to end, if it is.
+    /// The reason for which its session has to end, if it has to.
     pub fn close_reason(&self) -> Option<CloseReason> {
         self.control.lock().close
     }
@@ -287,8 +287,8 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Inserts a message of the hub. If there is no space, the mailbox refuses everything from then on, and its session
-    /// ends.
+    /// Inserts a message of the hub. If there is no space, the mailbox refuses all messages from then on, and its
+    /// session ends.
     pub fn push(&self, text: Utf8Bytes) -> Result<(), MailboxFull> {
         self.put(text.len(), Item::Text(text), WakeUp::Now)
     }
@@ -333,7 +333,7 @@ impl Mailbox {
     }
 
     /// Only the first item of an empty queue wakes the session: until it is empty again, the session is working on it
-    /// already. An item with a later wake-up leaves this to the next one.
+    /// already. An item with a later wake-up leaves the wake-up to the next item.
     fn append(&self, mut queue: MutexGuard<'_, Contents>, bytes: usize, item: Item, wake: WakeUp) {
         queue.bytes = bytes;
         let asleep = queue.items.is_empty() || queue.unannounced;
@@ -362,7 +362,7 @@ impl Mailbox {
         self.waker.wake();
     }
 
-    /// Refuses everything from now on and drops the queue; returns its signals, in order. For the session's end.
+    /// Refuses all messages from now on and drops the queue; returns its signals, in order. For the session's end.
     pub fn shut(&self) -> Vec<Receipt> {
         let mut queue = self.queue.lock();
         queue.shut = true;
@@ -377,7 +377,7 @@ impl Mailbox {
         signals.collect()
     }
 
-    /// Refuses everything from now on, if the queue is empty. True if it is. For an end that loses nothing.
+    /// Refuses all messages from now on, if the queue is empty. True if it is empty. For an end that loses no message.
     pub fn shut_if_empty(&self) -> bool {
         let mut queue = self.queue.lock();
         queue.shut |= queue.items.is_empty();
@@ -406,7 +406,8 @@ impl Mailbox {
         next
     }
 
-    /// Passes messages to `write` until they are `enough` bytes or none is left; stops at a roster, and returns that.
+    /// Passes messages to `write` until they are `enough` bytes or none is left; stops at a roster, and returns the
+    /// roster.
     pub fn drain(&self, enough: usize, mut write: impl FnMut(&str)) -> Option<Box<PendingRoster>> {
         let mut queue = self.queue.lock();
         queue.unannounced = false;

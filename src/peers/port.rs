@@ -1,4 +1,4 @@
-//! The interface through which sessions use the mesh: their tests run without one.
+//! The interface through which sessions use the mesh; their tests run without a mesh.
 
 use std::future::Future;
 
@@ -12,7 +12,7 @@ pub trait MeshPort: Clone + Send + Sync + 'static {
     /// A claim number that this process has not used.
     fn next_claim(&self) -> ClaimNo;
 
-    /// How many members of a network, mesh-wide, are told of a newcomer. It is told of the same number.
+    /// How many members of a network, mesh-wide, are told of a newcomer. The newcomer is told of the same number.
     fn told_in(&self, network: &NetworkKey) -> usize;
 
     /// How many peers a network shows, in the whole mesh.
@@ -21,7 +21,7 @@ pub trait MeshPort: Clone + Send + Sync + 'static {
     /// The other members that a member of a network is told of in one message, each with its data.
     fn others(&self, network: &NetworkKey, peer: &PeerId) -> Vec<(PeerId, Option<Bytes>)>;
 
-    /// A room, as it is known here.
+    /// A room, as this hub knows it.
     fn room(&self, network: &NetworkKey) -> Option<Room>;
 
     /// Asks to be in a network.

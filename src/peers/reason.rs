@@ -1,6 +1,6 @@
-//! Why a connection ends: one enum, mapped once to the close code, the metric label and the words.
+//! Why a connection ends: one enum, mapped once to the close code, the metric label and the text.
 //!
-//! The real `peerpigeon` client reconnects after every close but its own, with back-off, whatever the code; the codes
+//! The real `peerpigeon` client reconnects with back-off after every close except its own, whatever the code. The codes
 //! are chosen for clients and people that read them. Knows no dialect by name, and no socket.
 
 use std::borrow::Cow;
@@ -20,7 +20,7 @@ pub enum CloseReason {
     ConnectionLost,
     /// No announcement, and no other use, within the time allowed.
     AnnounceTimeout,
-    /// Its first text did not show which dialect it uses.
+    /// The client's first text did not show its dialect.
     Undecided,
     /// Silent for too long, and unanswered pings.
     Silent,
@@ -50,7 +50,7 @@ pub enum CloseReason {
     NoSuchRoom,
     /// The hub has as many rooms as it may have.
     TooManyRooms,
-    /// The client's address made as many of the rooms with members as one address may.
+    /// The client's address has made as many rooms that still have members as one address may.
     TooManyRoomsOfOne,
     /// The hub uses too much memory for this request.
     OutOfMemory,
@@ -61,11 +61,11 @@ pub enum CloseReason {
     Unauthorized,
     /// The client's token has expired.
     TokenExpired,
-    /// The same peer came by a newer connection.
+    /// The same peer has a newer connection.
     Superseded,
-    /// An operator disconnected it; it may come back.
+    /// An operator disconnected the peer; the peer may connect again.
     Removed,
-    /// An operator has banned it.
+    /// An operator has banned the peer.
     Banned,
     /// The hub is shutting down.
     Draining,
@@ -74,7 +74,7 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [CloseReason; 28] = [
         CloseReason::PeerClosed,
         CloseReason::ConnectionLost,
@@ -108,8 +108,8 @@ impl CloseReason {
 
     /// The code of the close frame that the client gets.
     ///
-    /// A full mailbox is 1013, and so is a lack of memory: the client may come back and is told everything anew. A hub that shuts down is 1012, so
-    /// that clients which tell codes apart come back with a random delay.
+    /// A full mailbox is 1013, and so is a lack of memory: the client may reconnect and is told the present state anew.
+    /// A hub that shuts down is 1012, so that clients which tell codes apart reconnect after a random delay.
     pub const fn code(self) -> CloseCode {
         match self {
             CloseReason::PeerClosed | CloseReason::ConnectionLost => CloseCode::Normal,
@@ -175,7 +175,7 @@ impl CloseReason {
         }
     }
 
-    /// What the client reads; at most 123 bytes, as a close frame allows.
+    /// The text for the client; at most 123 bytes, as a close frame allows.
     pub const fn text(self) -> &'static str {
         match self {
             CloseReason::PeerClosed => "Closed by the client",
@@ -235,8 +235,8 @@ impl CloseReason {
         }
     }
 
-    /// Whether the client gets an error message before the close frame: browsers show scripts little of the latter.
-    /// Clients that the registry dismisses have theirs already.
+    /// Whether the client gets an error message before the close frame: browsers show scripts little of the close
+    /// frame. Clients that the registry dismisses have got their error message already.
     pub const fn tells_why(self) -> bool {
         matches!(
             self,
@@ -253,7 +253,7 @@ impl CloseReason {
 
     /// Whether the waiting messages are still sent before the close frame.
     ///
-    /// Not to a client that does not read: they would only delay the end.
+    /// A client that does not read gets none of them: they would only delay the end.
     pub const fn sends_the_rest(self) -> bool {
         !matches!(
             self,

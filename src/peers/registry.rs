@@ -7,7 +7,7 @@
 //!
 //! Invariants: the data path takes one shard's read lock, for a look-up. A full mailbox affects only its own peer.
 //! Order rule: a member is on its network's list before its roster is queued; so, with one caller for
-//! [`Registry::accepted`] and [`Registry::notify`], no change is lost between the two and none is told twice.
+//! [`Registry::accepted`] and [`Registry::notify`], no change is lost between the two calls and none is told twice.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ pub use peer::Peer;
 /// The number of locks for the claims: more than threads, so that joins rarely meet signals.
 const SHARDS: usize = 32;
 
-/// How many members are woken for notices before other tasks run: these wait for as many writes.
+/// How many members are woken for notices before other tasks run. These tasks wait for as many writes.
 const WOKEN_AT_ONCE: usize = 64;
 
 type Claims = HashMap<ClaimNo, Arc<Peer>, foldhash::fast::RandomState>;
@@ -74,13 +74,13 @@ pub struct Registry {
 type Push = fn(&Mailbox, Utf8Bytes) -> Result<(), MailboxFull>;
 
 impl Registry {
-    /// An empty one that is never read.
+    /// An empty registry without events for operators.
     pub fn new(metrics: Arc<Metrics>, policies: Policies) -> Self {
         let watch = Watch::new(HubId([0; 20]), &AdminSettings::default(), &metrics);
         Registry::watched(metrics, policies, watch)
     }
 
-    /// An empty one, of which operators are told.
+    /// An empty registry, whose events operators are told of.
     pub fn watched(metrics: Arc<Metrics>, policies: Policies, watch: Arc<Watch>) -> Self {
         Registry {
             watch,
@@ -98,7 +98,7 @@ impl Registry {
         self.shard(claim).write().insert(claim, peer);
     }
 
-    /// Removes a claim, if it is there, which is given up for this reason.
+    /// Removes a claim that is given up for this reason, if it is registered.
     pub fn remove(&self, claim: ClaimNo, reason: LeaveReason) {
         let Some(peer) = self.shard(claim).write().remove(&claim) else {
             return;
@@ -123,7 +123,7 @@ impl Registry {
         self.hand_over(delivery, payload)
     }
 
-    /// Hands a signal of a local peer to its target: its own dialect has already checked the payload.
+    /// Hands a signal of a local peer to its target. The sender's dialect has already checked the payload.
     pub fn deliver_local(&self, delivery: &Delivery) -> Result<(), RefusedWhy> {
         let payload = std::str::from_utf8(&delivery.payload).map_err(|_| RefusedWhy::Forged)?;
         self.hand_over(delivery, payload)
@@ -167,8 +167,8 @@ impl Registry {
         self.hand_out(dialect, publication, payload, members, None)
     }
 
-    /// Hands a local peer's publication to the other members of its network, and to itself unless it is the exception:
-    /// its own dialect has already checked the payload.
+    /// Hands a local peer's publication to the other members of its network, and to the sender unless it is the
+    /// exception. The sender's dialect has already checked the payload.
     pub fn publish_local(
         &self,
         publication: &Publication,
@@ -181,7 +181,8 @@ impl Registry {
         self.hand_out(dialect, publication, payload, members, except)
     }
 
-    /// One encoding for all members. Members whose mailboxes have no space left for its sender do not get it.
+    /// Encodes the publication once for all members. Members whose mailboxes have no space left for its sender do not
+    /// get it.
     fn hand_out(
         &self,
         dialect: Dialect,
@@ -209,7 +210,7 @@ impl Registry {
             if Some(*claim) == except || peer.is_absent() {
                 continue;
             }
-            // The sender's own session is awake, and handles this publication: to wake it would cost another turn.
+            // The sender's own session is awake, and handles this publication: another wake-up would cost another turn.
             let wake = match publication.sender == Sender::Here(*claim) {
                 true => WakeUp::Later,
                 false => WakeUp::Now,
@@ -229,7 +230,7 @@ impl Registry {
         }
     }
 
-    /// Tells a sender that its publication did not reach all members, or may not have.
+    /// Tells a sender that its publication did not reach all members, or may not have reached them.
     pub fn unpublished(&self, unpublished: &Unpublished) {
         let Some(peer) = self.find(unpublished.source) else {
             return;
@@ -243,12 +244,12 @@ impl Registry {
         }
     }
 
-    /// Tells a sender that its signal was not delivered, or may not have been.
+    /// Tells a sender that its signal was not delivered, or may not have been delivered.
     pub fn failed(&self, failed: Failed) {
         self.tell_of(failed, Mailbox::push);
     }
 
-    /// Tells a sender that its receiver on another hub left a signal unread. A sender that does not read either is not
+    /// Tells a sender that its receiver on another hub left a signal unread. A sender that itself does not read is not
     /// told: another hub must not be able to fill its mailbox.
     pub fn returned(&self, failed: Failed) {
         self.tell_of(failed, Mailbox::push_spare);
@@ -266,7 +267,8 @@ impl Registry {
         self.tell_failed(source, &target, kind, why, repeats_previous, push);
     }
 
-    /// Tells the senders of the signals in the mailbox of a peer that is gone. Returns those of other hubs' peers.
+    /// Tells the local senders of the signals in the mailbox of a peer that has left. Returns the signals of other
+    /// hubs' peers.
     pub fn unread(&self, target: &PeerId, signals: &[Receipt]) -> Vec<Unread> {
         let mut told = HashSet::new();
         let mut elsewhere = Vec::new();
@@ -311,8 +313,8 @@ impl Registry {
         }
     }
 
-    /// Whether this failure of a peer's signal of this kind, for a target of this name, belongs to one that the peer
-    /// was told of. It is told once of those that belong together.
+    /// Whether this failure of a peer's signal, of this kind and for a target of this name, belongs to a failure that
+    /// the peer was told of. Of failures that belong together the peer is told once.
     pub fn was_told(&self, peer: &Peer, target: &str, kind: SignalKind) -> bool {
         let begins = match dialect::failing(peer.dialect, kind) {
             Failing::Untold | Failing::Alone => return false,
@@ -327,7 +329,7 @@ impl Registry {
         peer.failures.goes_with_one(target, begins, now, wait)
     }
 
-    /// A claim is accepted: it becomes a member unless it is quiet, and is told of the others.
+    /// A claim is accepted: it becomes a member unless it is quiet, and is told of the other members.
     pub fn accepted(&self, claim: ClaimNo, roster: Vec<(PeerId, Option<Bytes>)>) {
         self.accepted_in(claim, roster, None);
     }
@@ -372,9 +374,9 @@ impl Registry {
         self.dismiss(claim, why.into());
     }
 
-    /// A newer connection has the claim's id: the session of the older one is told.
-    /// A client that reconnects whatever the reason, as `peerpigeon` does, is subject to the rules for a held id, and
-    /// these end the fight: it is refused while the newer one lives.
+    /// A newer connection has the claim's id: the session of the older one is told. A client that reconnects whatever
+    /// the reason, as `peerpigeon` does, is subject to the rules for a held id, and these rules end the repetition: the
+    /// older client is refused while the newer one lives.
     pub fn superseded(&self, claim: ClaimNo) {
         self.metrics.takeovers.inc();
         self.show_takeover(claim);
@@ -389,7 +391,7 @@ impl Registry {
         }
     }
 
-    /// Asks a claim's session for a sign of life of its peer. For a claim that is not here there is no answer.
+    /// Asks a claim's session for a sign of life of its peer. A claim that is not registered gets no answer.
     pub fn probe(&self, claim: ClaimNo, token: u64, within: Duration) {
         if let Some(peer) = self.find(claim) {
             peer.mailbox.tell(Control::Probe {
@@ -410,7 +412,7 @@ impl Registry {
         let mut told = 0;
         match to {
             Recipients::Network => {
-                // In the order of `due`: the other way round, the two could wait for each other.
+                // Locked in the same order as in `due`: otherwise the two could wait for each other.
                 let mut bursts = self.bursts.lock();
                 let networks = self.members_shard(network).read();
                 let Some(members) = networks.get(network) else {
@@ -451,7 +453,7 @@ impl Registry {
         sent.of(dialect, word).inc_by(receivers);
     }
 
-    /// When [`Registry::release`] has something to do; `None` if no notice is delayed.
+    /// The time at which [`Registry::release`] has to be called; `None` if no notice is delayed.
     pub fn next_release(&self) -> Option<Moment> {
         if self.waking.lock().is_empty() {
             return self.bursts.lock().poll_timeout();
@@ -459,8 +461,8 @@ impl Registry {
         Some(Moment(0))
     }
 
-    /// Wakes some sessions for notices that were delayed long enough. True if there are more, which follow after all
-    /// other tasks have run.
+    /// Wakes some sessions for notices that were delayed long enough. True if more sessions are left, which have to
+    /// wait until all other tasks have run.
     pub fn release(&self, now: Moment) -> bool {
         let mut waking = self.waking.lock();
         if waking.is_empty() {
@@ -499,7 +501,7 @@ impl Registry {
         self.shards.iter().map(|shard| shard.read().len()).sum()
     }
 
-    /// The networks with members here, and how many each has.
+    /// The networks with members at this hub, each with the number of these members.
     pub fn networks(&self) -> Vec<(NetworkKey, usize)> {
         let mut all = Vec::new();
         for shard in &self.members {

@@ -1,8 +1,8 @@
 //! How much of a mailbox the signals of each sender may fill.
 //!
-//! A sender may have as much waiting as is still free for signals: alone it fills half of that space, two fill a third
-//! each, and the last to come still finds some. Shares are counted only while they can matter, so a mailbox that is
-//! mostly empty costs one comparison for each signal.
+//! A sender may have as many bytes waiting as are still free for signals. One sender alone fills half of the space, two
+//! fill a third each, and each further sender still finds some space. Shares are counted only while they can matter, so
+//! a mailbox that is mostly empty costs one comparison for each signal.
 //!
 //! Invariants: exactly the waiting signals are counted; the table of senders is no longer than the queue.
 
@@ -48,7 +48,7 @@ impl Load {
 }
 
 impl SenderShares {
-    /// Counts one more signal in, unless its sender has its share already. `waiting` gives all that wait.
+    /// Counts one more signal, unless its sender has used up its share. `waiting` gives all waiting signals.
     pub(super) fn try_add<I>(
         &mut self,
         space: Capacity,
@@ -61,7 +61,7 @@ impl SenderShares {
     {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let all = self.all.plus(bytes);
-        // No sender has more than all have together.
+        // No sender has more than all senders have together.
         if self.by_author.is_none() && !all.fits(space, self.all) {
             self.by_author = Some(Box::new(count(waiting())));
         }
@@ -77,7 +77,7 @@ impl SenderShares {
         true
     }
 
-    /// Counts a signal out.
+    /// Subtracts a signal.
     pub(super) fn subtract(&mut self, author: Author, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.all = self.all.minus(bytes);

@@ -40,7 +40,7 @@ fn by(author: u64) -> Receipt {
     }
 }
 
-/// How many signals of this sender and length are taken in until one is refused.
+/// How many signals of this sender and length are accepted until one is refused.
 fn fill(mailbox: &Mailbox, author: u64, bytes: usize) -> usize {
     let signal = || mailbox.push_signal("x".repeat(bytes).into(), by(author));
     std::iter::from_fn(|| signal().ok()).count()

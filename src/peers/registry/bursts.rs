@@ -1,10 +1,10 @@
 //! When the members of a large network are woken for notices of each other.
 //!
-//! Each notice costs a write to each member, so fast joins would cost the square of their number in writes. A network's
-//! first notice is due at once. The next ones within a pause wait in the members' mailboxes and are written together,
-//! unless something else wakes a session before. The pause grows with the number of members: so the writes of a network
-//! take at most a part of a thread's time, however fast members join and leave. Knows neither mailboxes nor clocks: it
-//! is told the time, and says which networks are due. Used by the registry alone.
+//! Each notice costs a write to each member, so the writes for fast joins would grow with the square of their number. A
+//! network's first notice is due at once. The next ones within a pause wait in the members' mailboxes and are written
+//! together, unless something else wakes a session before. The pause grows with the number of members: so the writes of
+//! a network take at most a part of a thread's time, however fast members join and leave. Knows neither mailboxes nor
+//! clocks: the caller gives the time, and gets the networks that are due. Used by the registry alone.
 //!
 //! Invariants: a notice waits for one [`pause`] at most; a network that was calm is kept no longer than that.
 
@@ -18,7 +18,7 @@ use crate::peers::mailbox::WakeUp;
 
 /// How long notices wait for more of their kind, at least.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
-/// How much longer for each member: at most 40,000 are woken in a second for one network, at some 5 us each.
+/// The further time for each member: at most 40,000 are woken in a second for one network, at some 5 us each.
 const PAUSE_FOR_EACH: Duration = Duration::from_micros(25);
 /// Notices to fewer members than this are never delayed: their writes are cheap.
 pub const LARGE: usize = 32;

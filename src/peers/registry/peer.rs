@@ -19,11 +19,11 @@ pub struct Peer {
     pub(super) dialect: Dialect,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) quiet: AtomicBool,
-    /// It is told of no other peer.
+    /// The client is told of no other peer.
     pub(super) blind: bool,
     pub(super) forgotten: AtomicBool,
     pub(super) absent: AtomicBool,
-    /// Operators were told that the peer is there.
+    /// Operators were told that the peer is connected.
     pub(super) shown: AtomicBool,
     pub(super) failures: Runs,
 }
@@ -49,27 +49,27 @@ impl Peer {
         &self.source
     }
 
-    /// It has to be told of no other peer in its network.
+    /// From now on the client is told of no other peer in its network.
     pub fn go_blind(&mut self) {
         self.blind = true;
     }
 
-    /// Whether it can be reached but is not shown.
+    /// Whether the claim can be reached but is not shown.
     pub fn is_quiet(&self) -> bool {
         self.quiet.load(Ordering::Relaxed)
     }
 
-    /// It is shown from the mesh's next [`Registry::accepted`](super::Registry::accepted) on.
+    /// The claim is shown from the mesh's next [`Registry::accepted`](super::Registry::accepted) on.
     pub fn show(&self) {
         self.quiet.store(false, Ordering::Relaxed);
     }
 
-    /// It keeps its claim, but no message reaches it any more.
+    /// The peer keeps its claim, but receives no more messages.
     pub fn go_absent(&self) {
         self.absent.store(true, Ordering::Relaxed);
     }
 
-    /// Whether no message reaches it.
+    /// Whether the peer receives no messages.
     pub fn is_absent(&self) -> bool {
         self.absent.load(Ordering::Relaxed)
     }

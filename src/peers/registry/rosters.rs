@@ -39,7 +39,7 @@ impl Registry {
         self.tell_in_one(peer, others, room.map(|room| (room, false)));
     }
 
-    /// Sends the roster as one message, if the dialect has one. True if it has.
+    /// Sends the roster as one message, if the dialect has such a message. True if it has.
     fn tell_in_one(
         &self,
         peer: &Peer,

@@ -1,13 +1,13 @@
-//! Groups failures of one sender's signals, so that it is told once of those that belong together.
+//! Groups failures of one sender's signals, so that the sender is told once of failures that belong together.
 //!
 //! A call is an offer and its candidates, and a client reports each failure to its application. Signals that waited for
 //! their target fail together, at once; signals that fail one by one are grouped here. A run begins with the first
 //! failure for a target, and again with each failure of an offer or an answer. Other failures for that target belong to
-//! the run, until there was none for as long as a signal may wait for its target and [`TRICKLE`] more.
+//! the run. The run ends after a time without failures: as long as a signal may wait for its target, and [`TRICKLE`]
+//! more.
 //!
 //! Bounded: [`KEPT`] targets for each claim, 2 KiB, and nothing before the first failure. A sender with failures for
-//! more targets than that is told more often than needed, and never less. Knows no dialect and no clock; used by the
-//! registry.
+//! more targets is told more often than needed, never too rarely. Knows no dialect and no clock; used by the registry.
 
 use std::time::Duration;
 
@@ -28,8 +28,8 @@ type Run = (u64, Instant);
 pub struct Runs(Mutex<Option<Box<[Option<Run>; KEPT]>>>);
 
 impl Runs {
-    /// Whether the failure that happens now belongs to one that its sender was told of. If not, a run begins. A signal
-    /// of the sender may now wait for its target for `wait`.
+    /// Whether the present failure belongs to a failure that its sender was told of. If not, a run begins. A signal of
+    /// the sender may now wait for its target for `wait`.
     pub fn goes_with_one(&self, target: u64, begins: bool, now: Instant, wait: Duration) -> bool {
         let mut runs = self.0.lock();
         let runs = runs.get_or_insert_with(|| Box::new([None; KEPT]));

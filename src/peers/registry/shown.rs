@@ -1,6 +1,7 @@
 //! Lists and disconnects local peers, for operators.
 //!
-//! A peer is shown to be there once for each claim, when the mesh first accepts it, and to be gone once after that.
+//! Operators are told once that a claim's peer has joined, when the mesh first accepts the claim, and once that the
+//! peer has left.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,7 +13,7 @@ use crate::peers::reason::CloseReason;
 use crate::watch::{Party, Watch, What};
 
 impl Registry {
-    /// What operators are told.
+    /// The events and bans that operators are told of.
     pub fn watch(&self) -> &Arc<Watch> {
         &self.watch
     }
@@ -53,7 +54,7 @@ impl Registry {
         }
     }
 
-    /// A claim may not be, for this reason.
+    /// Reports to operators that a claim is refused for this reason.
     pub fn show_refusal(&self, claim: ClaimNo, why: CloseReason) {
         let Some(peer) = self.find(claim) else {
             return;
@@ -65,7 +66,7 @@ impl Registry {
         events.note_refusal(why.label(), address, Some(wanted));
     }
 
-    /// Sends the peer of a claim away. False if there is none.
+    /// Disconnects the peer of a claim. False if the claim is not registered.
     pub fn send_away(&self, claim: ClaimNo) -> bool {
         let peer = self.find(claim);
         if let Some(peer) = &peer {
@@ -79,7 +80,7 @@ impl Registry {
         self.find(claim).is_some_and(|peer| peer.is_absent())
     }
 
-    /// The party of a claim, as far as that is known.
+    /// The party of a claim, as far as it is known.
     pub fn party(&self, claim: ClaimNo) -> Option<Party> {
         self.find(claim)?.mailbox.party().cloned()
     }
