@@ -1,4 +1,4 @@
-//! The addresses at which hubs are dialled: the path `/mesh` of a configured address, or of one found by name.
+//! The addresses at which hubs are dialled: the path `/mesh` of a configured address, or of an address found by name.
 
 use std::net::SocketAddr;
 

@@ -1,11 +1,10 @@
 //! Which advertised addresses may be dialled.
 //!
-//! Any hub that has the mesh token can advertise any address. If this hub dialled all of them, others could make it
-//! call services that only it can reach: those of its machine, of its private network, of its cloud. So the address
-//! must have the form of a hub's ([`Address::of`]); every IP address behind its name must be one that the advertising
-//! hub may tell of ([`may_be_told`]); and no address is called too often, whichever hub is said to be there
-//! ([`Budget`]). Bootstrap addresses come from the operator, and are not checked here. Called by `handle`, once for
-//! each dial.
+//! Any hub that has the mesh token can advertise any address. If this hub dialled all of them, other hubs could make it
+//! call services that only it can reach: the services of its machine, of its private network, of its cloud. So the
+//! address must have the form of a hub's ([`Address::of`]). Only IP addresses that the advertising hub may tell of are
+//! called ([`may_be_told`]). And no address is called too often, whichever hub it is said to belong to ([`Budget`]).
+//! Bootstrap addresses come from the operator, and are not checked here. Called by `handle`, once for each dial.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -19,7 +18,7 @@ use url::{Host, Url};
 use super::address::MESH_PATH;
 use crate::limits::{AddressGroup, ConnectRate};
 
-/// Dials of one IP address and port at once; refilled at [`PER_ADDRESS_A_MINUTE`].
+/// The most dials of one IP address and port at once; refilled at [`PER_ADDRESS_A_MINUTE`].
 const PER_ADDRESS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 /// Dials of one IP address and port per minute.
 const PER_ADDRESS_A_MINUTE: NonZeroU32 = NonZeroU32::new(15).unwrap();
@@ -37,7 +36,7 @@ pub enum NotDialled {
     /// It is not `ws://host:port/mesh` or `wss://host:port/mesh`.
     #[error("no address of a hub")]
     Form,
-    /// Its name has no address.
+    /// The host name has no IP address.
     #[error("the name has no address")]
     Unknown,
     /// All its IP addresses are nearer than the hub that told of it.
@@ -129,8 +128,8 @@ impl Address {
     }
 }
 
-/// Whether a hub at the reach `told_by` may tell of such an address: not of one that is nearer to us than that hub, and
-/// never of one at which no hub can be.
+/// Whether a hub at the reach `told_by` may tell of such an address: not of an address that is nearer to this hub than
+/// that hub is, and never of an address that no hub can have.
 pub(super) fn may_be_told(address: Reach, told_by: Reach) -> bool {
     match address {
         Reach::Loopback => told_by == Reach::Loopback,

@@ -31,7 +31,7 @@ pub(super) const MAX_HUBS: usize = 4_096;
 /// The longest version that is shown, in bytes.
 const MAX_VERSION_BYTES: usize = 64;
 
-/// The state of a hub, as it says itself. New fields go to the end: hubs that do not know them skip them.
+/// The state of a hub, in its own report. New fields go to the end: hubs that do not know them skip them.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Condition {
     /// Its version.
@@ -61,7 +61,7 @@ pub struct HubReport {
     pub hub: HubId,
     /// Its state.
     pub condition: Condition,
-    /// How far its clock is ahead of ours, in milliseconds, as exactly as the round trip allows.
+    /// How far its clock is ahead of this hub's, in milliseconds, as exactly as the round trip allows.
     pub clock_ahead_ms: i64,
 }
 
@@ -135,7 +135,7 @@ impl ConditionMessage {
 pub(super) struct HubMessage {
     pub to: HubId,
     pub payload: Bytes,
-    /// Returned if it does not arrive.
+    /// Returned if the message does not arrive.
     pub token: u64,
 }
 
@@ -181,12 +181,12 @@ impl Conditions {
         }
     }
 
-    /// Whether a message is one of these, well-formed or not.
+    /// Whether a message is a question or an answer of this kind, well-formed or not.
     pub(super) fn is_one(payload: &[u8]) -> bool {
         tagged::is(tagged::CONDITIONS, payload)
     }
 
-    /// Whether a token is of one of these.
+    /// Whether a token belongs to such a message.
     pub(super) fn is_ours(token: u64) -> bool {
         token & OURS != 0
     }
@@ -243,7 +243,7 @@ impl Conditions {
         if condition.version.len() > MAX_VERSION_BYTES {
             condition.version = String::new();
         }
-        // The way back is assumed to be as long as the way there.
+        // Both directions are assumed to take half of the round trip.
         let half = u64::try_from(open.asked.elapsed().as_millis() / 2).unwrap_or(u64::MAX);
         let then = unix_ms().saturating_sub(half);
         let answer = HubReport {
@@ -295,7 +295,7 @@ mod tests {
             .on_message(HubId([9; 20]), &messages[0].payload)
             .expect("an answer");
         assert_eq!(reply.to, HubId([9; 20]));
-        // A message of another hub than the asked one is ignored, and so is a second answer.
+        // An answer of a hub that was not asked is ignored, and so is a second answer.
         let forged = ConditionMessage::Tell {
             token: messages[1].token,
             condition: Condition::default(),

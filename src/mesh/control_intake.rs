@@ -1,9 +1,9 @@
 //! Control messages that links hand to the driver.
 //!
 //! Owns the bound on the bytes of control messages that wait for the driver, for all links together. The driver's input
-//! queue bounds only the number of inputs, and a rogue hub sends messages that are as long as allowed. When the bound is
-//! reached, links wait in order, each with one message, so that none keeps others out. Knows nothing of the content of
-//! messages.
+//! queue bounds only the number of inputs, and a rogue hub sends messages that are as long as allowed. When the bound
+//! is reached, links wait in order, each with one message, so that no link blocks another one. Knows nothing of the
+//! content of messages.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::input::Input;
 /// control message waits.
 const MOST_WAITING: usize = 8 * 1024 * 1024;
 
-/// The driver is gone, and with it the hub.
+/// The driver has ended, and with it the hub.
 #[derive(Debug, PartialEq)]
 pub struct Stopped;
 

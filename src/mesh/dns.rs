@@ -18,7 +18,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// The most addresses that one name may have.
 const MAX_ADDRESSES: usize = 1024;
 
-/// Looks the names up as long as there is a driver, and tells it when the addresses changed. If a look-up fails, the
+/// Looks the names up as long as the driver runs, and tells it when the addresses have changed. If a look-up fails, the
 /// name keeps its addresses.
 pub async fn follow(names: Vec<(String, u16)>, statics: Vec<String>, driver: mpsc::Sender<Input>) {
     let mut known: Vec<BTreeSet<String>> = vec![BTreeSet::new(); names.len()];

@@ -32,8 +32,8 @@ use crate::watch::What;
 
 /// The most inputs that are handled before outputs are carried out.
 const INPUTS_AT_ONCE: usize = 256;
-/// The longest time for which inputs are handled, beyond the present one, before outputs are carried out and other
-/// tasks run: peers of this hub wait that long.
+/// The longest time for which inputs are handled, beyond the present input, before outputs are carried out and other
+/// tasks run. Peers of this hub may wait for this time.
 const TURN: Duration = Duration::from_millis(2);
 /// How often gauges are set.
 const TICK: Duration = Duration::from_secs(1);
@@ -152,8 +152,8 @@ impl Driver {
     }
 
     fn deadline(&self) -> Instant {
-        // A caller that gives the exchange a deadline between these two looks must wake this task: the deadline that
-        // was armed last has passed, and no earlier one would come.
+        // A caller that gives the exchange a deadline between these two checks must wake this task. The deadline that
+        // was armed last has passed, so no new deadline would be earlier and wake it.
         self.router.arm(Moment(u64::MAX));
         let due = self.core.poll_timeout().unwrap_or(Moment(u64::MAX / 2));
         let due = due.min(self.router.now() + TICK);
@@ -163,7 +163,7 @@ impl Driver {
         self.router.instant(due)
     }
 
-    /// Handles this input, and those that wait behind it, as long as there is time.
+    /// Handles this input, and the inputs that wait behind it, as long as there is time.
     fn take_inputs(&mut self, first: Option<Input>, until: Instant) {
         if let Some(input) = first {
             self.take(input);
@@ -187,7 +187,7 @@ impl Driver {
             } => self.core.handle_message(now, link, &message),
             Input::Unreadable { link } => self.core.drop_link(now, link, Bye::BadFrame),
             Input::LinkUp { me, up, queue, .. } if me != self.core.id() => {
-                // The other end knows us by our former id. The dial that made the link has failed.
+                // The other end knows this hub by its former id. The dial that made the link has failed.
                 queue.close(bye_message(Bye::IdentityClash));
                 if let Some(dial) = up.dialed {
                     self.dialing.remove(&dial);
@@ -244,7 +244,7 @@ impl Driver {
                 self.post(now, messages);
             }
             Input::Graph(asker) => {
-                // Who asked may have given up.
+                // The asker may have given up.
                 let _ = asker.send(graph(&self.core));
             }
             Input::Look { network, asker } => {
@@ -268,7 +268,7 @@ impl Driver {
                 let _ = asker.send(lifted);
             }
             Input::EndEmptyRooms { most, ended } => {
-                // The asker may have gone away.
+                // The asker may have given up.
                 let held = self.core.rooms_held();
                 let _ = ended.send((held, self.core.end_empty_rooms(now, most)));
             }
@@ -315,7 +315,7 @@ impl Driver {
         }
     }
 
-    /// Does everything that is due. True if some of it is left for the next turn.
+    /// Carries out all work that is due. True if some work is left for the next turn.
     fn on_time(&mut self) -> bool {
         let now = self.now();
         for (link, queue) in &self.live {
@@ -389,7 +389,7 @@ impl Driver {
             Output::LeftMesh if self.shared.random_id => {
                 let (hub, nonce) = (HubId(rand::random()), rand::random());
                 self.core.take_new_id(self.now(), hub, nonce);
-                // The dials that follow in this same turn must say it already.
+                // The dials that follow in this same turn must already use the new id.
                 self.shared
                     .set_identity(self.core.id(), self.core.incarnation());
                 tracing::warn!(%hub, "this hub goes by another id from now on");
@@ -416,7 +416,7 @@ impl Driver {
         self.dials.spawn(shared.dial(dial, url, told_by));
     }
 
-    /// A dial made a link. One that leads to this hub itself is no success.
+    /// A dial made a link. A link that leads to this hub itself is no success.
     fn note_success(&mut self, now: Now, up: &LinkUp) {
         let Some(target) = up.dialed.and_then(|dial| self.dialing.remove(&dial)) else {
             return;
@@ -438,7 +438,7 @@ impl Driver {
         self.tell(now, url, trouble, tell);
     }
 
-    /// If an advertised hub is out of reach, the mesh deals with it; all other failures may need an operator.
+    /// An advertised hub out of reach is handled by the mesh; all other failures may need an operator.
     fn note_failure(&mut self, now: Now, target: &DialTarget, trouble: Trouble) {
         let tell = match target {
             DialTarget::Learned { .. } if !trouble.stands => Tell::Never,
@@ -554,7 +554,7 @@ impl Driver {
         }
         self.dials.shutdown().await;
         if let Some(asker) = self.stopping.take() {
-            // The asker may have gone away meanwhile.
+            // The asker may have given up meanwhile.
             let _ = asker.send(());
         }
     }

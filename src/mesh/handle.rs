@@ -42,9 +42,9 @@ use crate::peers::registry::Registry;
 /// How many inputs may wait for the driver before the next caller waits too.
 const QUEUE: usize = 4096;
 /// The signals that have waited for a peer may fill this part of its mailbox: less than the quarter that one sender may
-/// have there.
+/// fill.
 const WAITING_SHARE_OF_OUTBOX: usize = 5;
-/// How many of the longest messages may wait in total: otherwise one sender could leave others no space.
+/// How many of the longest messages may wait in total: otherwise one sender could leave other senders no space.
 const LONGEST_WAITING: usize = 4;
 
 /// The time between two checks of a hub that shuts down whether signals are still on their way: longer than
@@ -140,7 +140,7 @@ impl Mesh {
         !self.shared.inputs.is_closed()
     }
 
-    /// From now on, tells other hubs that ask that this hub has the STUN and TURN servers of `own`. To be called once.
+    /// From now on, names the STUN and TURN servers of `own` as this hub's to other hubs that ask. To be called once.
     pub fn offer(&self, own: impl Fn() -> Vec<String> + Send + Sync + 'static) {
         self.shared.relays.offer(Box::new(own));
     }
@@ -169,13 +169,13 @@ impl Mesh {
         self.holder(network, peer).map(|(hub, _)| hub)
     }
 
-    /// The networks with peers in them by name, and how many each has, mesh-wide. Takes time in proportion to their
-    /// number.
+    /// The networks with peers in them by name, mesh-wide, each with its number of peers. Takes time in proportion to
+    /// their number.
     pub fn networks(&self) -> Vec<(NetworkKey, usize)> {
         self.shared.router.directory().read().networks()
     }
 
-    /// The ids in a network, mesh-wide, `most` of them at most, in no order that means anything.
+    /// The ids in a network, mesh-wide, at most `most` of them, in an arbitrary order.
     pub fn ids(&self, network: &NetworkKey, most: usize) -> Vec<PeerId> {
         self.shared.router.directory().read().ids(network, most)
     }
@@ -191,12 +191,12 @@ impl Mesh {
         directory.by_seniority(network)
     }
 
-    /// Ends rooms without a member that this hub keeps, at most `most` of them; returns how many it kept, and how many
-    /// have ended.
+    /// Ends rooms without a member that this hub keeps, at most `most` of them; returns the number that it kept, and
+    /// the number that has ended.
     pub async fn end_empty_rooms(&self, most: usize) -> (usize, usize) {
         let (ended, count) = oneshot::channel();
         self.send(Input::EndEmptyRooms { most, ended }).await;
-        // An error means that the driver is gone.
+        // An error means that the driver has ended.
         count.await.unwrap_or_default()
     }
 
@@ -207,16 +207,17 @@ impl Mesh {
         capacity.is_none_or(|most| directory.has_capacity(network, peer, most))
     }
 
-    /// Tells the other hubs that this one is shutting down, and accepts no more peers.
+    /// Tells the other hubs that this hub is shutting down, and accepts no more peers.
     pub async fn drain(&self) {
         self.send(Input::Drain).await;
     }
 
-    /// Returns when all signals that peers left here, or sent here, have arrived or failed; while peers come and go,
-    /// that may be never.
+    /// Returns when all signals that were accepted at this hub have arrived or failed. While peers join and leave, it
+    /// may never return.
     pub async fn settled(&self) {
         let mut looks = 0;
-        // Once is not enough: signals that another hub sent before it knew that their target left are still to come.
+        // One check is not enough: another hub may have sent signals before it knew that their target had left, and
+        // these still have to arrive.
         while looks < 2 {
             looks = if self.shared.router.is_settled() {
                 looks + 1
@@ -236,7 +237,7 @@ impl Mesh {
     }
 
     pub(super) async fn send(&self, input: Input) {
-        // The driver ends with the hub: there is nothing left to do.
+        // The driver ends with the hub, so an error needs no action.
         let _ = self.shared.inputs.send(input).await;
     }
 }

@@ -1,4 +1,4 @@
-//! How two hubs trust a WebSocket: each proves that it has the mesh token, without showing it.
+//! How two hubs come to trust a WebSocket: each proves that it has the mesh token, without showing the token.
 //!
 //! ```text
 //! dialler                                            acceptor
@@ -25,8 +25,8 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 
-/// The versions of the link protocol that this hub speaks: see [`hubmesh_core::frames::PULLS_SINCE`] for what the second
-/// adds, and [`hubmesh_core::frames::FOLLOWS_SINCE`] for the third.
+/// The versions of the link protocol that this hub speaks: see [`hubmesh_core::frames::PULLS_SINCE`] for the additions
+/// of the second, and [`hubmesh_core::frames::FOLLOWS_SINCE`] for the third.
 pub const VERSIONS: (u16, u16) = (1, 3);
 /// The longest message of a handshake, in bytes.
 pub const MAX_GREETING: usize = 1024;
@@ -63,7 +63,7 @@ pub struct Peered {
     pub version: u16,
 }
 
-/// Why one end refuses the other, which is told. A number on the wire.
+/// Why one end refuses the other end, which is told of it. A number on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rejection {
     /// The proof is wrong: the other end has another token.
@@ -79,7 +79,7 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// The cause in words, which are true of both ends.
+    /// The cause in words that are true for both ends.
     const fn words(self) -> &'static str {
         match self {
             Rejection::Token => {
@@ -107,10 +107,10 @@ impl Rejection {
 /// Why there is no link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HandshakeError {
-    /// We refused the other end, and told it.
+    /// This hub refused the other end, and told it.
     #[error("{}", .0.words())]
     Refused(Rejection),
-    /// The other end refused us.
+    /// The other end refused this hub.
     #[error("{}", .0.words())]
     RefusedByOther(Rejection),
     /// The socket ended, or its peer does not speak this protocol.
@@ -229,7 +229,7 @@ async fn tell(
     result: Result<Peered, HandshakeError>,
 ) -> Result<Peered, HandshakeError> {
     if let Err(HandshakeError::Refused(why)) = result {
-        // Telling is a courtesy; a socket that cannot take it is given up all the same.
+        // The other end need not be told; a socket that does not accept the message is given up all the same.
         if let Ok(reject) = encode(&Greeting::Reject(why)) {
             drop(tokio::time::timeout(DEADLINE, send(socket, reject)).await);
         }
@@ -340,7 +340,7 @@ impl Greetings {
     }
 }
 
-/// A message without the byte that tells which it is.
+/// A message without the byte for its kind.
 fn untagged(message: &Bytes) -> Bytes {
     message.slice(message.len().min(1)..)
 }

@@ -1,6 +1,6 @@
 //! The inputs of the driver: from links, dials, the lookup of names, and the rest of the hub.
 //!
-//! A file of its own, because all of these know it, and none of them knows another.
+//! A file of its own, because all these senders know it, and none of them knows another.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::view::LinkView;
 
 /// One input.
 pub enum Input {
-    /// A control message came by a link.
+    /// A control message arrived on a link.
     Control {
         link: LinkId,
         message: Bytes,
@@ -35,7 +35,7 @@ pub enum Input {
         reach: Reach,
         queue: Arc<LinkQueue>,
     },
-    /// A link's socket is gone.
+    /// A link's socket has ended.
     LinkDown { link: LinkId },
     /// A dial made no link.
     DialFailed {
@@ -50,7 +50,7 @@ pub enum Input {
         name: String,
         trouble: Option<Trouble>,
     },
-    /// A local peer wants to be in a network.
+    /// A local peer asks to join a network.
     Join(Join),
     /// A local peer shows other data.
     Update {
@@ -58,7 +58,7 @@ pub enum Input {
         data: Option<Bytes>,
         quiet: bool,
     },
-    /// A local peer is gone.
+    /// A local peer has left.
     Leave { claim: ClaimNo, reason: LeaveReason },
     /// The answer to a probe.
     ProbeResult { token: u64, alive: bool },
@@ -90,10 +90,10 @@ pub enum Input {
     EndEmptyRooms {
         /// At most this many.
         most: usize,
-        /// The receiver of how many it kept, and how many of them have ended.
+        /// The receiver of two numbers: the rooms that it kept, and those of them that have ended.
         ended: oneshot::Sender<(usize, usize)>,
     },
-    /// The hub is shutting down: tells the others.
+    /// The hub is shutting down: tells the other hubs.
     Drain,
     /// The hub has stopped: closes its links.
     Stop(oneshot::Sender<()>),

@@ -19,7 +19,7 @@ use crate::config::IceUrl;
 
 /// The time between two checks for hubs to ask.
 const TICK: Duration = Duration::from_secs(1);
-/// Messages that may wait; more are lost, and asked for again.
+/// The most messages that wait. Further messages are dropped, and the hub asks for them again.
 pub(super) const WAITING: usize = 256;
 /// The most answers that are checked at once.
 const CHECKS: usize = 16;

@@ -32,18 +32,18 @@ use crate::unsent::{self, Unsent};
 
 /// The longest time from a dial to an open WebSocket, TLS included.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// If a socket accepts none of the waiting bytes for this long, the link is stuck. Once the link closes, writing all of
-/// them may take this long.
+/// If a socket accepts none of the waiting bytes for this long, the link is stuck. On a closing link, writing all of
+/// the waiting bytes may take this long.
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
 /// How long a closing link may take to write its last message.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 /// How many characters of a refusal's words go into the log.
 const MAX_WORDS: usize = 200;
-/// The most that one socket call moves, in bytes.
+/// The most bytes that one socket call moves.
 const SOCKET_BUFFER: usize = 64 * 1024;
 /// The longest message between hubs, in bytes: a batch, and behind it the longest signal between hubs
-/// ([`wire::MAX_PAYLOAD`]), doubled. A stranger's handshake may take as much, so it must not be raised for signals
-/// alone.
+/// ([`wire::MAX_PAYLOAD`]), doubled. The handshake of an unknown client may take as much memory, so the limit must not
+/// be raised for signals alone.
 const MAX_LINK_MESSAGE: usize = 2 * 1024 * 1024;
 
 /// The configuration of hub-to-hub sockets for tungstenite, at either end.
@@ -80,7 +80,7 @@ pub enum ConnectError {
     /// An advertised address that must not be dialled.
     #[error(transparent)]
     NotDialled(#[from] NotDialled),
-    /// The other hub refuses to accept links from this one, for example because its mesh is open and this one is far
+    /// The other hub refuses to accept links from this one, for example because its mesh is open and this hub is far
     /// away. An operator has to fix it.
     #[error("refused before the handshake: {0}")]
     Forbidden(String),
@@ -88,7 +88,7 @@ pub enum ConnectError {
     /// it.
     #[error("{}", causes::of_tls(.0))]
     Tls(rustls::Error),
-    /// This end has no root certificates to verify the other with. An operator has to fix it.
+    /// This end has no root certificates to verify the other end with. An operator has to fix it.
     #[error(transparent)]
     NoRoots(#[from] NoRoots),
 }
@@ -109,7 +109,7 @@ impl ConnectError {
         !matches!(self, ConnectError::Socket(_) | ConnectError::NotDialled(_))
     }
 
-    /// Errors of rustls come wrapped in an error of the socket.
+    /// Converts an error of the socket, which may contain an error of rustls.
     fn of(why: SocketError) -> Self {
         match why {
             SocketError::Io(why) => match why.downcast::<rustls::Error>() {
@@ -292,7 +292,7 @@ async fn read(
                 if driver.unreadable(link).await.is_err() {
                     return;
                 }
-                // The driver makes the writer send the reason, and that ends both halves.
+                // The driver makes the writer send the reason, which ends both halves.
                 return future::pending().await;
             }
             continue;

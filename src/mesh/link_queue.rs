@@ -34,13 +34,13 @@ pub const BATCH: usize = 16 * 1024;
 pub const BACKED_UP: usize = 1024 * 1024;
 /// How many bytes of signals may wait for a link.
 pub const MAX_WAITING: usize = 8 * 1024 * 1024;
-/// How many bytes of acknowledgements may wait in front of the signals; the next acknowledgement makes up for one that
-/// does not fit.
+/// How many bytes of acknowledgements may wait in front of the signals; the next acknowledgement replaces one that does
+/// not fit.
 const MAX_ACKS: usize = 256 * 1024;
 /// The most bytes of an acknowledgement without refusals, and of each refused signal in it.
 const ACK_COST: usize = 128;
 const REFUSED_COST: usize = 11;
-/// The writer gets no more data at once when it has this many bytes.
+/// The writer gets no more data in one turn when it has this many bytes.
 const AT_ONCE: usize = 64 * 1024;
 
 #[derive(Debug, Default)]
@@ -67,7 +67,8 @@ struct Batch {
 }
 
 impl Lane {
-    /// Encodes a frame into the last batch, or into one of its own if that is long enough, and counts it as this owner's.
+    /// Encodes a frame into the last batch, or into a new batch if the last one is long enough, and counts it as this
+    /// owner's.
     fn put(&mut self, frame: &DataFrame, counted: Option<FrameOwner>) {
         if !matches!(self.batches.back(), Some(batch) if batch.message.len() < BATCH) {
             self.batches.push_back(Batch {
@@ -131,8 +132,8 @@ impl Lanes {
         Pushed::Taken
     }
 
-    /// Acknowledgements go first, up to half of the bound; then signals do. A hub that sends acknowledgements faster
-    /// than the link writes them cannot stop signals.
+    /// Acknowledgements are taken first, up to half of the bound; signals follow. A hub that sends acknowledgements
+    /// faster than the link writes them cannot stop signals.
     fn take_data(&mut self, messages: &mut Vec<Bytes>) {
         let mut taken = 0;
         while taken < AT_ONCE {
@@ -154,7 +155,7 @@ pub enum Pushed {
     Taken,
     /// It is queued; from now on the link is backed up.
     BackedUp,
-    /// There is no space: it is dropped.
+    /// There is no space: the frame is dropped.
     Dropped,
 }
 
@@ -193,7 +194,7 @@ impl LinkQueue {
     pub fn push_data(&self, frame: &DataFrame, came_by: Option<LinkId>) -> Pushed {
         let mut lanes = self.lanes.lock();
         let pushed = match frame {
-            // A link that closes sends nothing more; the window sends the frame on another.
+            // A closing link sends nothing more; the window sends the frame on another link.
             _ if lanes.closing.is_some() => return Pushed::Taken,
             DataFrame::Signal(signal) => {
                 lanes.put_signal(frame, SIGNAL_COST + signal.body.payload().len(), came_by)
@@ -215,7 +216,7 @@ impl LinkQueue {
         pushed
     }
 
-    /// Whether a link that was backed up still is: until half of [`BACKED_UP`] is left.
+    /// Whether a link that was backed up still is backed up: it is until half of [`BACKED_UP`] is left.
     pub fn is_backed_up(&self) -> bool {
         self.lanes.lock().data.bytes > BACKED_UP / 2
     }
@@ -238,7 +239,7 @@ impl LinkQueue {
         self.writer.wake();
     }
 
-    /// Whether it closes.
+    /// Whether the link is closing.
     pub fn is_closing(&self) -> bool {
         self.lanes.lock().closing.is_some()
     }
@@ -248,8 +249,8 @@ impl LinkQueue {
         &self.progress
     }
 
-    /// The messages to write, up to a bound. Control goes first, which is one message, and then acknowledgements, up to
-    /// half of the bound while signals wait.
+    /// The messages to write, up to a bound. The control message is first. Acknowledgements follow, up to half of the
+    /// bound while signals wait.
     pub fn poll_work(&self, context: &Context<'_>) -> Poll<Work> {
         self.writer.register(context.waker());
         let mut lanes = self.lanes.lock();

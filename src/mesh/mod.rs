@@ -1,7 +1,7 @@
 //! The mesh: hubs that know each other's peers.
 //!
 //! The control plane is [`hubmesh_core`], without IO; `driver` is the one task that owns it, `router` the data path
-//! (`steps` logs what becomes of signals on it), and `link` one hub-to-hub socket, after its [`handshake`]. The rest of
+//! (`steps` logs the way of each signal on it), and `link` one hub-to-hub socket, after its [`handshake`]. The rest of
 //! the hub holds a [`Mesh`].
 
 pub mod address;

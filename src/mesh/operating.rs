@@ -24,7 +24,7 @@ use crate::watch::{Party, Past};
 /// The result of removing a peer for an operator.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Removal {
-    /// This hub had it, and disconnects it.
+    /// This hub had the peer, and disconnects it.
     Done(HubId),
     /// No peer has this id.
     NoSuchPeer,
@@ -33,7 +33,7 @@ pub enum Removal {
 }
 
 impl Mesh {
-    /// Disconnects a peer, at whichever hub it is.
+    /// Disconnects a peer at any hub.
     pub async fn remove(&self, network: &NetworkKey, peer: &PeerId, within: Duration) -> Removal {
         let shared = &self.shared;
         let me = shared.identity().hub;
@@ -41,11 +41,11 @@ impl Mesh {
             let directory = shared.router.directory().read();
             match directory.holder(network, peer) {
                 Some((found, _)) => vec![found.hub],
-                // Where not all is known of all hubs, those are asked that have members in the network.
+                // In a narrow mesh the holder may be unknown: the hubs with members in the network are asked.
                 None => directory.lines().hubs_in(network).into_iter().collect(),
             }
         };
-        // A claim here may be one that has challenged the holder elsewhere, or is challenged by it.
+        // A claim of this hub may have challenged the holder at another hub, or may be challenged by it.
         let closed = shared.send_away(network, peer).then_some(me);
         let hubs: Vec<HubId> = hubs.into_iter().filter(|hub| *hub != me).collect();
         let question = Question::Remove {
@@ -95,7 +95,7 @@ impl Mesh {
         told
     }
 
-    /// Whether a member of a room has no connection, as its hub says within this time.
+    /// Whether a member of a room has no connection, if its hub confirms it within this time.
     pub async fn is_visitor(&self, network: &NetworkKey, peer: &PeerId, within: Duration) -> bool {
         let Some(hub) = self.hub_of(network, peer) else {
             return false;
@@ -203,7 +203,7 @@ impl Mesh {
         self.ask_all(Question::Tally, within, read).await
     }
 
-    /// Ids that somebody waits for, at each hub that answers within this time.
+    /// Ids that signals wait for or that joins contest, at each hub that answers within this time.
     pub async fn awaited(
         &self,
         what: Awaiting,
@@ -225,11 +225,11 @@ impl Mesh {
     pub async fn links(&self) -> Vec<LinkView> {
         let (asker, answer) = oneshot::channel();
         self.send(Input::Graph(asker)).await;
-        // Without an answer the hub is gone, and its links with it.
+        // Without an answer the driver has ended, and with it the links.
         answer.await.unwrap_or_default()
     }
 
-    /// The hub of the peer with this id, and since when the peer has it, as Unix time in milliseconds.
+    /// The hub of the peer with this id, and the time since which the peer has the id, as Unix time in milliseconds.
     pub fn holder(&self, network: &NetworkKey, peer: &PeerId) -> Option<(HubId, u64)> {
         let directory = self.shared.router.directory().read();
         let (found, hlc) = directory.holder(network, peer)?;
@@ -240,11 +240,11 @@ impl Mesh {
     pub async fn place_ban(&self, ban: Ban) -> Result<(), BansFull> {
         let (asker, answer) = oneshot::channel();
         self.send(Input::PlaceBan { ban, asker }).await;
-        // Without an answer the hub is gone, and the ban with it.
+        // Without an answer the driver has ended, and with it the hub and the ban.
         answer.await.unwrap_or(Ok(()))
     }
 
-    /// Lifts a ban. False if there is none that counts.
+    /// Lifts a ban. False if no such ban is in force.
     pub async fn lift_ban(&self, ban: BanId) -> bool {
         let (asker, answer) = oneshot::channel();
         self.send(Input::LiftBan { ban, asker }).await;
@@ -281,8 +281,9 @@ impl Mesh {
     }
 }
 
-/// The result of removing a peer, if this hub closed a claim of it (or had none) and these hubs were asked to. The peer
-/// is gone if the hub that holds it says so. A claim here counts only if no other hub may still hold it.
+/// The result of removing a peer, if this hub closed a claim of the peer (or had none) and these hubs were asked to do
+/// the same. The peer is removed if the hub that holds it confirms this. A claim of this hub counts only if no other
+/// hub may still hold the peer.
 fn became_of(closed: Option<HubId>, asked: &[HubId], answers: &BTreeMap<HubId, Answer>) -> Removal {
     let done = answers
         .iter()
@@ -308,7 +309,7 @@ mod tests {
         let told = |went| BTreeMap::from([(OTHER, Answer::Removed(went))]);
         let silent = BTreeMap::new();
         for (closed, asked, answers, want) in [
-            // A challenger here is closed, and the holder is elsewhere.
+            // A challenger at this hub is closed, and the holder is at another hub.
             (Some(ME), &[OTHER][..], &silent, Removal::NoAnswer(OTHER)),
             (Some(ME), &[OTHER], &told(true), Removal::Done(OTHER)),
             (Some(ME), &[OTHER], &told(false), Removal::Done(ME)),

@@ -1,9 +1,9 @@
 //! Detects that the other end of a link is alive, byte by byte.
 //!
 //! A long message on a slow line takes longer than a hub may be silent, and no other message arrives meanwhile. So
-//! bytes count, and not whole messages: any byte that is read is a sign of life, and so is a socket that accepts bytes
-//! again after it accepted none, because the other end has acknowledged some. A socket that accepts bytes *at once*
-//! proves nothing: as long as it has space, the kernel accepts pings for a machine that is gone.
+//! bytes count, and not whole messages. Any byte that is read is a sign of life. A socket that accepts bytes again
+//! after it accepted none is one too, because the other end has acknowledged some. A socket that accepts bytes *at
+//! once* proves nothing: as long as it has space, the kernel accepts pings for a machine that no longer runs.
 //!
 //! Shared between the stream below a WebSocket, the link's writer and its queue.
 
@@ -28,7 +28,7 @@ impl Progress {
         self.heard.store(true, Ordering::Relaxed);
     }
 
-    /// Whether there was one since the last call.
+    /// Whether there was a sign of life since the last call.
     pub fn take_heard(&self) -> bool {
         self.heard.swap(false, Ordering::Relaxed)
     }
@@ -49,7 +49,7 @@ impl Progress {
 pub struct Observed<S> {
     stream: S,
     progress: Arc<Progress>,
-    /// It accepted no bytes when it was last written to, or flushed.
+    /// The stream accepted no bytes when it was last written to, or flushed.
     write_waits: bool,
     flush_waits: bool,
 }

@@ -1,11 +1,12 @@
 //! The STUN and TURN servers of other hubs: asked for, proved, checked and stored, so that `/ice-servers` can name the
-//! nearest.
+//! nearest servers.
 //!
-//! Hubs that share one `TURN_SECRET` ask each other over the mesh, and no others: credentials of this hub are valid
-//! there, and a hub that answers has proved that it knows the secret. The nearest are asked, by the cost of the path:
-//! those that had servers every [`ASK`], so that a full one is soon left out; the others rarely. Servers that are not
-//! confirmed for [`KEEP`] are forgotten, and so are those of an unreachable hub. Knows nothing of HTTP, nor of this
-//! hub's own servers, which [`Relays::offer`] sets. It sends nothing itself: `inquiry` does.
+//! Only hubs that share one `TURN_SECRET` use each other's servers, and ask over the mesh: credentials of this hub are
+//! valid there, and a hub that answers has proved that it knows the secret. The nearest hubs are asked, by the cost of
+//! the path. Hubs that had servers are asked every [`ASK`], so that a full hub is soon left out; all other hubs are
+//! asked rarely. Servers that are not confirmed for [`KEEP`] are forgotten, and so are the servers of an unreachable
+//! hub. Knows nothing of HTTP, nor of this hub's own servers, which [`Relays::offer`] sets. It sends nothing itself:
+//! `inquiry` does.
 
 mod allowed;
 mod message;
@@ -31,7 +32,7 @@ const ASK: Duration = Duration::from_secs(10);
 /// The time between two questions to a hub that has no servers, or does not answer; a hub that does not answer is asked
 /// sooner at first, because messages get lost.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
-/// How soon a hub that has not answered is first asked again; twice as long each time.
+/// How soon a hub that has not answered is first asked again; the time doubles with each question.
 const ASK_SOON: Duration = Duration::from_secs(2);
 /// How long an answer is used.
 const KEEP: Duration = Duration::from_secs(35);
@@ -49,7 +50,7 @@ type OwnServers = Box<dyn Fn() -> Vec<String> + Send + Sync>;
 
 /// The servers of hubs.
 pub(super) struct Relays {
-    /// Without it, no hub is asked and none is answered.
+    /// `TURN_SECRET`. Without it, no hub is asked and none is answered.
     secret: Option<Secret>,
     /// How many hubs are named.
     nearby: usize,
@@ -68,7 +69,7 @@ struct HubRelays {
     /// When it was last answered.
     answered: Option<Instant>,
     urls: Vec<IceUrl>,
-    /// It has named servers before: if it names none now, it is full.
+    /// The hub has named servers before: if it names none now, it is full.
     has_had: bool,
     /// When it last named its servers.
     told: Instant,
@@ -82,7 +83,7 @@ pub(super) enum AnswerOutcome {
     Same,
     /// Its addresses have to be checked.
     Check(Vec<String>),
-    /// This hub did not ask for it.
+    /// This hub did not ask for the answer.
     Unasked,
     /// Its proof is wrong.
     Unproved,
@@ -108,7 +109,7 @@ impl Relays {
         let _ = self.own.set(own);
     }
 
-    /// The servers of the nearest of these hubs that have some and accept more clients, hub by hub.
+    /// The servers of the nearest of these hubs that have servers and accept more clients, hub by hub.
     pub(super) fn nearby(&self, hubs: &[HubView]) -> Vec<IceUrl> {
         let known = self.known.lock();
         let now = Instant::now();
@@ -123,7 +124,7 @@ impl Relays {
         urls.flat_map(|found| found.urls.iter().cloned()).collect()
     }
 
-    /// Which of these hubs to ask now, and the question for each. Other hubs are forgotten.
+    /// The hubs of these that have to be asked now, and the question for each. Other hubs are forgotten.
     pub(super) fn questions(&self, hubs: &[HubView], now: Instant) -> Vec<(HubId, Message)> {
         if self.secret.is_none() {
             return Vec::new();
@@ -143,7 +144,7 @@ impl Relays {
         due.collect()
     }
 
-    /// The answer to a hub's question, unless that hub got one a moment ago.
+    /// The answer to a hub's question, unless that hub got an answer a moment ago.
     pub(super) fn answer(
         &self,
         number: u64,
@@ -244,7 +245,7 @@ impl HubRelays {
         let is_due = self.asked.is_none_or(|last| now >= last + every);
         if is_due {
             (self.asked, self.number) = (Some(now), Some(number));
-            // It is asked until it answers.
+            // The hub is asked until it answers.
             self.in_vain = self.in_vain.saturating_add(1);
         }
         is_due

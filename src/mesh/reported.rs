@@ -1,6 +1,6 @@
-//! Events about other hubs, for operators: hubs that came into reach or were lost, and links between them.
+//! Events about other hubs, for operators: hubs that were reached or lost, and links between them.
 //!
-//! Compares the published state of the mesh with the last one. That two hubs had two links for a moment is not an
+//! Compares the published state of the mesh with the last one. A second link that two hubs had for a moment is not an
 //! event. Owned by the driver.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use hubmesh_core::ids::{HubId, LinkId};
 use super::view::Published;
 use crate::watch::{Events, What};
 
-/// What was told.
+/// The state that was last reported.
 #[derive(Debug, Default)]
 pub(super) struct Reported {
     hubs: BTreeSet<HubId>,
@@ -21,7 +21,7 @@ pub(super) struct Reported {
 }
 
 impl Reported {
-    /// There is a new link.
+    /// A new link is up.
     pub(super) fn on_up(&mut self, link: LinkId, hub: HubId) {
         self.links.insert(link, hub);
     }

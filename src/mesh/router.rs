@@ -32,7 +32,7 @@ use crate::peers::registry::Registry;
 #[derive(Debug, Default)]
 pub struct ToDriver {
     handoff: Mutex<Handoff>,
-    /// Woken when something was left, a deadline came nearer, or a link's writer removed the control message.
+    /// Woken when data was left, a deadline was set earlier, or a link's writer removed the control message.
     pub wake: Notify,
 }
 
@@ -43,12 +43,12 @@ pub struct Handoff {
     pub hub_messages: Vec<(HubId, Bytes)>,
     /// Tokens of messages to other hubs that failed.
     pub failed_tokens: Vec<u64>,
-    /// The last hub that a signal named as its source's although it does not have the sender.
+    /// The last hub that a signal named as its source, although that hub does not have the sender.
     pub forged: Option<HubId>,
 }
 
 impl ToDriver {
-    /// Leaves something and wakes the driver.
+    /// Leaves data and wakes the driver.
     pub fn hand_off(&self, put: impl FnOnce(&mut Handoff)) {
         put(&mut self.handoff.lock());
         self.wake.notify_one();
@@ -103,7 +103,7 @@ pub struct Router {
     waiting: AtomicUsize,
     /// The deadline, in microseconds, at which the driver will wake up.
     armed: AtomicU64,
-    /// For the driver.
+    /// The data that is left for the driver.
     pub to_driver: ToDriver,
     /// The messages of hubs about their STUN and TURN servers.
     relays: mpsc::Sender<(HubId, Bytes)>,
@@ -111,7 +111,7 @@ pub struct Router {
     operators: mpsc::Sender<(HubId, Bytes)>,
 }
 
-/// The directory, locked anew for each answer: for callers that mostly ask nothing.
+/// The directory, locked anew for each answer: for callers that seldom need an answer.
 struct Live<'a>(&'a RwLock<Directory>);
 
 impl Resolve for Live<'_> {
@@ -205,7 +205,7 @@ impl Router {
         &self.registry
     }
 
-    /// A link is there, or gone.
+    /// A link has come up, or has ended.
     pub fn set_link(&self, link: LinkId, queue: Option<Arc<LinkQueue>>) {
         let mut links = self.links.write();
         match queue {
@@ -240,7 +240,7 @@ impl Router {
             let directory = self.directory.read();
             let found = match self.waiting.load(Ordering::Acquire) {
                 0 => directory.resolve(&signal.source.network, signal.target),
-                // It must not overtake signals that wait: the exchange checks that.
+                // The signal must not overtake signals that wait: the exchange checks this.
                 _ => None,
             };
             if let Some(found) = found.filter(|found| found.hub == directory.me()) {
@@ -277,7 +277,7 @@ impl Router {
         }
     }
 
-    /// The claim still exists, but its peer is gone: another peer may take the id.
+    /// The claim still exists, but its peer has left: another peer may get the id.
     fn wait_for_another(&self, source: &Source, delivery: Delivery) -> Result<(), SignalFailure> {
         let now = self.now();
         let target = delivery.target.clone();
@@ -301,8 +301,8 @@ impl Router {
         found: Option<Found>,
     ) -> Result<(), SignalFailure> {
         let now = self.now();
-        // A payload may be kept for seconds, and must not keep the whole block in memory in which it was read: frames
-        // that were read together share one.
+        // A payload may be kept for seconds. It must not keep the whole block in memory in which it was read, which
+        // frames that were read together share.
         let payload = Bytes::copy_from_slice(&signal.payload);
         let signal = Signal { payload, ..signal };
         let mut exchange = self.exchange.lock();
@@ -338,8 +338,8 @@ impl Router {
         self.drain(&mut exchange);
     }
 
-    /// Sends a local peer's publication to the members of its network, here and elsewhere, each once and in order with
-    /// the signals of that peer. The sender has to be told of an error at once: not all members got it.
+    /// Sends a local peer's publication to the members of its network, at this hub and others, each once and in order
+    /// with the signals of that peer. The sender has to be told of an error at once: not all members got it.
     pub fn publish(
         &self,
         source: &Source,
@@ -385,7 +385,7 @@ impl Router {
         }))
     }
 
-    /// A local peer with this id has left signals of other hubs' peers unread: tells these.
+    /// A local peer with this id has left signals of other hubs' peers unread: tells the senders' hubs.
     pub fn return_unread(&self, target: &PeerId, unread: &[Unread]) {
         let now = self.now();
         let mut exchange = self.exchange.lock();
@@ -408,13 +408,13 @@ impl Router {
             steps::acknowledged(|| self.me(), shown.as_ref());
             exchange.handle(now, &*self.directory.read(), frame, link);
             self.drain_after(&mut exchange, Some(came));
-            // A message holds hundreds of frames: sessions that wait to send go first.
+            // A message holds hundreds of frames: sessions that wait to send are let in between two of them.
             MutexGuard::bump(&mut exchange);
         }
         Ok(())
     }
 
-    /// Counts a control message that came by a link.
+    /// Counts a control message that arrived on a link.
     pub fn count_control(&self, message: &Bytes) {
         self.control_in.count(1, message.len());
     }
@@ -431,7 +431,7 @@ impl Router {
         self.drain(&mut exchange);
     }
 
-    /// Makes the exchange forget links that are not backed up any more. Mostly there are none.
+    /// Tells the exchange of links that are no longer backed up. Mostly there are none.
     fn look_at_links(&self, exchange: &mut Exchange) {
         if exchange.has_backed_up() {
             let links = self.links.read();
@@ -459,11 +459,11 @@ impl Router {
                     exchange.settle(delivered);
                 }
                 Effect::HubMessage { from, payload } if tagged::is(tagged::RELAYS, &payload) => {
-                    // If this is lost, the hub asks again.
+                    // If this message is lost, the hub asks again.
                     let _ = self.relays.try_send((from, payload));
                 }
                 Effect::HubMessage { from, payload } if tagged::is(tagged::OPERATORS, &payload) => {
-                    // So is this, or the asker gives up.
+                    // If this message is lost, the asker waits until its time limit.
                     let _ = self.operators.try_send((from, payload));
                 }
                 Effect::HubMessageFailed { token, .. } if token == NOBODY_S => {}
@@ -526,7 +526,7 @@ impl Router {
         came: Option<Came>,
     ) {
         let links = self.links.read();
-        // A link that is gone takes nothing: the window sends again by the next route.
+        // A link that has ended sends nothing: the window sends the frame again by the next route.
         let Some(queue) = links.get(&link) else {
             return;
         };

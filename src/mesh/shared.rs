@@ -34,8 +34,8 @@ use crate::tls::Trust;
 
 /// The most inbound handshakes at once: each holds a socket for 5 s at most, and one message of 2 MiB at worst.
 const HANDSHAKES: usize = 64;
-/// The most inbound links and handshakes of one address: half of what a hub accepts, so that one address alone cannot
-/// keep others out.
+/// The most inbound links and handshakes of one address: half as many as a hub accepts, so that one address alone
+/// cannot keep other hubs out.
 const LINKS_PER_ADDRESS: usize = 128;
 /// The most warnings a minute about one address; its further faults are only counted.
 const WARNINGS_A_MINUTE: NonZeroU32 = NonZeroU32::MIN;
@@ -46,7 +46,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct MeshContext {
     /// Whether there are links at all.
     enabled: bool,
-    /// This hub's id was drawn, not configured: it may draw another.
+    /// This hub's id was drawn at random, not configured: the hub may draw another id.
     pub(super) random_id: bool,
     pub(super) namespace: String,
     pub(super) router: Arc<Router>,
@@ -134,7 +134,7 @@ impl MeshContext {
         *self.published.lock() = Arc::new(published);
     }
 
-    /// Whether a warning about this address is due: faults of strangers must not fill the log.
+    /// Whether a warning about this address is due: the faults of unknown clients must not fill the log.
     fn may_warn(&self, remote: SocketAddr) -> bool {
         self.warnings.check(AddressGroup::of(remote.ip())).is_ok()
     }
@@ -193,7 +193,7 @@ impl MeshContext {
     async fn dial_failed(&self, dial: DialId, why: DialFailure, trouble: Trouble) {
         self.metrics.dials_failed.inc(trouble.label);
         let failed = Input::DialFailed { dial, why, trouble };
-        // The driver stops with the hub: it need not be told.
+        // The driver stops only with the hub, and need not be told then.
         let _ = self.inputs.send(failed).await;
     }
 
@@ -299,7 +299,7 @@ impl MeshContext {
     }
 }
 
-/// Whether this looks like one of our hubs with a wrong setting: its operator has to act.
+/// Whether the other end is probably a hub of this mesh with a wrong setting: its operator has to act.
 fn is_for_operators(error: HandshakeError) -> bool {
     use Rejection::{Namespace, Token, Version};
     let refused = matches!(error, HandshakeError::Refused(Token | Namespace | Version));

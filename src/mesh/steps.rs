@@ -2,8 +2,8 @@
 //!
 //! Between two hubs a signal is known by three values, which stay the same on its whole way: the hub of its sender, the
 //! hub of its receiver, and its number between the two ([`Passage`]). A search for them in the logs of the hubs on the
-//! way shows where the signal was last. With `trace` off, each step costs one load of the maximal level, and nothing
-//! that a line would show is looked at. Called by the [`Router`](super::router::Router) alone.
+//! way shows where the signal was last. With `trace` off, each step costs one load of the maximal level, and the values
+//! of the line are not read. Called by the [`Router`](super::router::Router) alone.
 
 use hubmesh_core::api::{Delivery, Failed, Publication, Sender, SignalFailure, Source};
 use hubmesh_core::frames::{AckFrame, DataFrame, RawFrame, RefusedWhy, SignalBody};
@@ -67,12 +67,12 @@ pub fn accepted(source: &Source, target: &PeerId, kind: SignalKind) {
     trace!(from = %source.peer, to = %target, kind = word(network, kind), "signal accepted");
 }
 
-/// It is refused: the sender is told at once.
+/// A signal is refused: the sender is told at once.
 pub fn refused(source: &Source, target: &PeerId, why: SignalFailure) {
     trace!(from = %source.peer, to = %target, reason = why.as_str(), "signal refused");
 }
 
-/// It waits until a peer has the id of its target.
+/// A signal waits until a peer has the id of its target.
 pub fn waits(source: &Source, target: &PeerId) {
     trace!(from = %source.peer, to = %target, "signal waits for its target");
 }
@@ -82,7 +82,7 @@ pub fn published(source: &Source, hubs: usize) {
     trace!(from = %source.peer, hubs, "publication accepted");
 }
 
-/// A frame is sent on a link: one of this hub's own, or one that it forwards.
+/// A frame is sent on a link: this hub's own frame, or a forwarded one.
 pub fn sent(frame: &DataFrame, is_own: bool, to_link: LinkId) {
     match frame {
         DataFrame::Signal(signal) if is_own => match &signal.body {
@@ -112,8 +112,8 @@ pub fn sent(frame: &DataFrame, is_own: bool, to_link: LinkId) {
     }
 }
 
-/// The hub of the receivers has acknowledged signals. Refused ones are logged one by one, and again until their own hub
-/// no longer keeps them.
+/// The hub of the receivers has acknowledged signals. Refused signals are logged one by one, and again until the
+/// senders' hub no longer keeps them.
 pub fn acknowledged(me: impl FnOnce() -> HubId, frame: Option<&DataFrame>) {
     if let Some(DataFrame::Ack(ack)) = frame
         && ack.head.dest == me()
@@ -135,7 +135,7 @@ fn judged(ack: &AckFrame, message: &'static str) {
     }
 }
 
-/// A signal is in the mailbox of its target. Only one of another hub has a number.
+/// A signal is in the mailbox of its target. Only a signal of another hub has a number.
 pub fn delivered(me: impl FnOnce() -> HubId, delivery: &Delivery) {
     if !enabled!(Level::TRACE) {
         return;

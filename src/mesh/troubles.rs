@@ -1,8 +1,8 @@
 //! Why there is no link with an address, and when to log it.
 //!
 //! Owns the present problem of each address that was dialled without success, and of each name whose look-up failed.
-//! Knows neither sockets nor the log: the driver reports to it, logs the problems that it says are due, and shows the
-//! causes to operators.
+//! Knows neither sockets nor the log: the driver reports to it, logs the problems that are due, and shows the causes to
+//! operators.
 //!
 //! Promises: a cause that lasts until an operator acts is due at once, and again every [`AGAIN`]; another cause of the
 //! same address not before [`OTHER`]. A problem that may end within moments, such as another hub's start, is due after
@@ -21,7 +21,7 @@ const AGAIN: Duration = Duration::from_secs(600);
 const OTHER: Duration = Duration::from_secs(60);
 /// How long an address that is no longer dialled is remembered.
 const KEEP: Duration = Duration::from_secs(3_600);
-/// The most addresses that are remembered. Other hubs can name more.
+/// The most addresses that are remembered. Other hubs can name more addresses.
 const MOST: usize = 4_096;
 
 /// Why a dial or a lookup failed.
@@ -31,7 +31,7 @@ pub struct Trouble {
     pub label: &'static str,
     /// The cause in words.
     pub cause: String,
-    /// It lasts until an operator acts.
+    /// The cause lasts until an operator acts.
     pub stands: bool,
 }
 
@@ -106,7 +106,7 @@ pub struct ShownTrouble<'a> {
     pub address: &'a str,
     /// The cause in words.
     pub cause: &'a str,
-    /// When it was last tried.
+    /// The time of the last try.
     pub last: Moment,
     /// How often in a row it failed.
     pub failures: u32,

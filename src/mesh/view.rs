@@ -27,7 +27,7 @@ pub struct MeshView {
     pub local_peers: usize,
     /// Peers of all hubs.
     pub peers: usize,
-    /// Links that stand.
+    /// Links that are up.
     pub links: usize,
 }
 
@@ -45,9 +45,9 @@ pub struct HubView {
     pub id: HubId,
     /// The address where it can be dialled.
     pub url: Option<String>,
-    /// Where it runs.
+    /// The region in which it runs.
     pub region: String,
-    /// There is a link between it and this hub.
+    /// It has a link with this hub.
     pub direct: bool,
     /// The neighbour towards it.
     pub next_hop: Option<HubId>,
@@ -72,7 +72,7 @@ pub struct HubView {
 }
 
 impl HubView {
-    /// How far away it is, for comparing.
+    /// Its distance, for comparing.
     pub(super) fn distance(&self) -> (u32, u8, HubId) {
         (self.cost, self.hops, self.id)
     }
@@ -131,9 +131,9 @@ pub(super) struct Published {
 pub struct LinkView {
     /// The hub with the lower id.
     pub a: HubId,
-    /// The other one.
+    /// The hub with the higher id.
     pub b: HubId,
-    /// There and back, in whole milliseconds, as one of them says.
+    /// The round trip in whole milliseconds, as one of the two hubs reports it.
     pub rtt_ms: u16,
 }
 
@@ -167,7 +167,7 @@ impl Published {
 }
 
 impl MeshView {
-    /// What was published, with what the directory says now.
+    /// The published view, with the present data of the directory.
     pub(super) fn of(
         me: HubId,
         namespace: &str,
@@ -238,10 +238,10 @@ pub(super) fn graph(core: &Core) -> Vec<LinkView> {
         .collect()
 }
 
-/// What is wrong with an address that leads to the hub that dials it.
+/// The problem of an address that leads to the hub that dials it.
 pub(super) const ITSELF: &str = "it leads to this hub itself";
 
-/// The addresses that are dialled, and the names that lead to none.
+/// The addresses that are dialled, and the names without an address.
 fn bootstrap(core: &Core, troubles: &Troubles, now: Now) -> Vec<BootstrapView> {
     let wall = |at: Moment| {
         let ago = u64::try_from((now.at - at).as_millis()).unwrap_or(u64::MAX);

@@ -1,11 +1,12 @@
 //! How the space of a link queue is shared.
 //!
-//! The frames from one link, or from this hub, may use as many bytes as are still free: alone they fill half of the
-//! space, two such groups fill a third each, and the last to come still finds some. A hub behind a link can name any
-//! source, but not another link. So the frames of one named source may use half as much as those of its link may still
-//! grow by. Shares are counted only while a link is backed up; otherwise they cost one comparison for each signal.
+//! The frames from one link, or from this hub, may use as many bytes as are still free: one such group alone fills half
+//! of the space, two fill a third each, and each further group still finds some space. A hub behind a link can name any
+//! source, but not another link. So the frames of one named source may use half as many bytes as the frames of its link
+//! may still grow by. Shares are counted only while a link is backed up; otherwise they cost one comparison for each
+//! signal.
 //!
-//! Invariant: all waiting frames are counted, except those that were there when counting began.
+//! Invariant: all waiting frames are counted, except the frames that were queued when counting began.
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -60,7 +61,7 @@ impl LinkShares {
         (own + bytes) * 2 <= left
     }
 
-    /// Counts what was added to a batch.
+    /// Counts the bytes that were added to a batch.
     pub(super) fn add(&mut self, owner: FrameOwner, bytes: usize, parts: &mut Vec<OwnerBytes>) {
         let of_link = self.by_link.entry(owner.came_by).or_default();
         of_link.bytes += bytes;

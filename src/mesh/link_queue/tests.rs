@@ -56,12 +56,12 @@ fn frames_pushed_between_two_writes_share_a_message() {
     assert_eq!(wire::decode_data(&messages[0]).unwrap(), [ack(1), ack(2)]);
 }
 
-/// Pushes signals of this hub until one is not `wanted`; gives how many bytes of signals wait then.
+/// Pushes signals of this hub until one is not `wanted`; returns the bytes of signals that wait then.
 fn push_while(queue: &LinkQueue, source: u8, wanted: Pushed) -> usize {
     push_while_by(queue, None, source, wanted)
 }
 
-/// The same of signals that came by this link.
+/// The same with signals that arrived on this link.
 fn push_while_by(queue: &LinkQueue, by: Option<LinkId>, source: u8, wanted: Pushed) -> usize {
     let frame = signal(source, 1000);
     for _ in 0..20_000 {
@@ -72,7 +72,7 @@ fn push_while_by(queue: &LinkQueue, by: Option<LinkId>, source: u8, wanted: Push
     panic!("it takes all");
 }
 
-/// How much of what waits is this hub's, in bytes.
+/// How many of the waiting bytes are this hub's.
 fn of_hub(queue: &LinkQueue, source: u8) -> usize {
     let mut lanes = queue.lanes.lock();
     let mut bytes = 0;
@@ -94,7 +94,7 @@ fn a_link_that_takes_nothing_is_backed_up_and_then_drops_what_is_too_much() {
     assert!((BACKED_UP..BACKED_UP + 2000).contains(&backed_up));
     assert!(queue.is_backed_up());
     let alone = push_while(&queue, 1, Pushed::BackedUp);
-    // Half of the space, and what was there before it was counted.
+    // Half of the space, and the bytes that were queued before counting began.
     assert!((MAX_WAITING / 2..MAX_WAITING / 2 + BACKED_UP).contains(&alone));
     assert_eq!(queue.push_data(&signal(1, 1000), None), Pushed::Dropped);
 }
@@ -159,7 +159,7 @@ fn control_and_acknowledgements_wait_behind_little_and_a_link_that_is_written_is
     assert!(!queue.is_backed_up());
 }
 
-/// Pushes acknowledgements that came by this link until one is dropped; gives how many were not.
+/// Pushes acknowledgements that arrived on this link until one is dropped; returns the number of those before.
 fn push_acks(queue: &LinkQueue, by: Option<LinkId>) -> usize {
     let taken = (0..u64::MAX).take_while(|n| queue.push_data(&ack(*n), by) == Pushed::Taken);
     taken.count()

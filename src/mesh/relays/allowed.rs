@@ -1,8 +1,9 @@
-//! Which STUN and TURN servers of other hubs clients are told of.
+//! The STUN and TURN servers of other hubs that clients may be told of.
 //!
 //! A hub that names a server can make every client of this hub call it. So its address must be one that browsers
 //! accept, at a port that such servers use, and, as with the addresses of hubs ([`super::super::advertised`]), not
-//! nearer than the hub that names it. A name is looked up here; its owner decides whether clients get the same address.
+//! nearer than the hub that names it. A name is looked up here; the owner of the name decides whether clients get the
+//! same address.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! The messages between hubs about their STUN and TURN servers, and the proof in them.
 //!
 //! They are sent as messages of hubs (MESH.md), in postcard after a tag; hubs that do not know the tag ignore them. An
-//! answer has the number of its question in its proof, so it counts once, from that hub and for the one that asked; the
-//! hub that makes it knows `TURN_SECRET`. Decoding never panics, and refuses longer messages than needed.
+//! answer has the number of its question in its proof, so it counts once, from that hub and for the hub that asked. The
+//! hub that makes the proof knows `TURN_SECRET`. Decoding never panics, and refuses longer messages than needed.
 
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};

@@ -13,7 +13,7 @@ fn id(number: u8) -> HubId {
     HubId([number; 20])
 }
 
-/// Hubs by id, each so far away.
+/// Hubs by id, with these costs of their paths.
 fn hubs(costs: &[u32]) -> Vec<HubView> {
     let hub = |(cost, number): (&u32, u8)| HubView {
         id: id(number),
@@ -42,7 +42,7 @@ fn list(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-/// Asks all hubs, and has each that has servers answer with these.
+/// Asks all hubs, and lets each hub that has servers name them.
 fn all_answer(relays: &Relays, hubs: &[HubView], now: Instant) {
     for (hub, question) in relays.questions(hubs, now) {
         let Message::Ask { number } = question else {
