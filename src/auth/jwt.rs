@@ -1,4 +1,4 @@
-//! JSON Web Tokens (RFC 7519): which key they are signed with, and what a valid one grants.
+//! JSON Web Tokens (RFC 7519): the key that they are signed with, and the grant of a valid token.
 //!
 //! [`JwtKey`] is the key and the algorithms that go with it. The header of a token chooses among these algorithms and
 //! no others. [`Jwt`] checks tokens: header and signature here, the claims in `claims`, where each refusal names the
@@ -26,7 +26,7 @@ pub use key::{BadKey, JwtKey};
 /// Keeps proofs of subjects apart from all other proofs.
 const PROOF_LABEL: &[u8] = b"hubmesh jwt subject 1\0";
 
-/// What makes a token valid.
+/// The conditions of a valid token.
 #[derive(Clone, Debug)]
 pub struct Jwt {
     key: DecodingKey,
@@ -81,7 +81,7 @@ impl Jwt {
         proof(self.rules.issuer.as_deref(), Some(subject))
     }
 
-    /// What this token grants now.
+    /// The present grant of this token.
     pub fn check(&self, token: &str) -> Result<Grant, Denied> {
         let (message, signature) = token.rsplit_once('.').ok_or(Denied::Wrong)?;
         let (header, payload) = message.split_once('.').ok_or(Denied::Wrong)?;

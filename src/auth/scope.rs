@@ -1,4 +1,4 @@
-//! What a token confines its holder to: an id, networks, dialects, and rights.
+//! The restrictions that a token puts on its holder: to an id, networks, dialects, and rights.
 //!
 //! A [`Scope`] is read from the claims of a token (`jwt::claims`). It is checked when the holder connects, joins and
 //! acts, and narrowed when the holder asks for a further token (`minting`). A field that the token lacks confines
@@ -9,12 +9,12 @@ use hubmesh_core::ids::Dialect;
 /// The most networks, rooms or topics that one token may name.
 pub const MOST_NETWORKS: usize = 64;
 
-/// What the holder of a token may do beside connecting, joining and sending signals to single peers.
+/// A right of a token's holder beyond connecting, joining and sending signals to single peers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Right {
     /// To publish to all of a network.
     Publish,
-    /// To be told who else is in a network.
+    /// To be told of the other members of a network.
     Discover,
     /// To make a room.
     Create,
@@ -53,7 +53,7 @@ pub fn known_dialect(word: &str) -> Option<&'static str> {
     words.find(|known| *known == word)
 }
 
-/// What a token confines its holder to. A field that is `None` confines nothing.
+/// The restrictions that a token puts on its holder. A field that is `None` restricts nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Scope {
     /// The only id that it may have.

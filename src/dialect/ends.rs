@@ -71,7 +71,7 @@ fn before(text: &str, last: char) -> Option<&str> {
     text.trim_ascii_end().strip_suffix(last)
 }
 
-/// The value that the text ends with, and what comes before it; `None` if it begins before the text.
+/// The value at the end of the text, and the part before it; `None` if it begins before the text.
 fn split_value(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_ascii_end();
     let (mut start, mut open) = (text.len(), 0_usize);

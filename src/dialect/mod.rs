@@ -184,7 +184,7 @@ pub enum Event<'a> {
 pub struct Complaint<'a> {
     /// Stable, in lower case with hyphens.
     pub code: &'static str,
-    /// The mistake, and what would have been right.
+    /// The mistake, and the correct form.
     pub text: Cow<'a, str>,
 }
 

@@ -1,4 +1,4 @@
-//! A client that is in one network at a time: native clients and those of PeerJS.
+//! A client that is in one network at a time: native clients and PeerJS clients.
 //!
 //! A native client is in no network at first. It joins when it announces itself, or quietly (it can be reached but is
 //! not shown) when it first signals or pings; an announcement for another network moves it. After a goodbye only an
@@ -16,7 +16,7 @@ use super::protocol::{About, Action, Actions, Beginning, Dropped, HubEvent};
 use super::words::{Received, Sent};
 use super::{Command, Complaint, DecodeError, Event, Message, ReadPastNotice, peerjs, pigeon};
 
-/// One such client.
+/// One client that is in one network at a time.
 #[derive(Debug)]
 pub struct OneNetwork {
     dialect: Dialect,

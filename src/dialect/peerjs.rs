@@ -187,7 +187,7 @@ pub const fn failing(kind: SignalKind) -> Failing {
     }
 }
 
-/// What a client of a realm is told of a message of which only the ends were kept: an error would end its connection.
+/// The answer to a client of a realm for a message of which only the ends were kept: an error would end its connection.
 pub fn unread(head: &[u8], tail: &[u8]) -> ReadPastNotice {
     let kind = ends::member(head, tail, NAMES.kind).map(json::string);
     let kind = match kind.as_ref().map(Option::as_deref) {
@@ -214,7 +214,7 @@ pub const fn may_wait(kind: SignalKind) -> bool {
 /// Space for the rest of a message around its payload: names and two ids.
 const ENVELOPE_BYTES: usize = 160;
 
-/// Encodes one message for a client; `None` for events that such clients are not told of.
+/// Encodes one message for a client; `None` for events that PeerJS clients are not told of.
 pub fn encode(dialect: Dialect, event: &Event<'_>) -> Option<Utf8Bytes> {
     match event {
         Event::Connected { .. } => Some(Utf8Bytes::from_static(r#"{"type":"OPEN"}"#)),
@@ -384,7 +384,7 @@ struct FailureMessage<'a> {
     payload: Payload<'a>,
 }
 
-/// `msg` is what `peerjs` reads, `type` and `message` what clients of the room mode do.
+/// `peerjs` reads `msg`; clients of the room mode read `type` and `message`.
 #[derive(Serialize)]
 struct Payload<'a> {
     msg: &'a str,

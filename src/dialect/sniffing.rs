@@ -1,8 +1,8 @@
 //! Detects the dialect of a connection whose address does not show it: its first text does.
 //!
 //! Clients of several dialects connect to `/` and send nothing else. Their first text is enough to distinguish them. A
-//! client that sends another text, or frame after frame and no text, is told what would have been right. Reads the type
-//! of a message and the names of its members, and nothing more; knows no socket and no time.
+//! client that sends another text, or frame after frame and no text, is told the correct form. Reads the type of a
+//! message and the names of its members, and nothing more; knows no socket and no time.
 
 use hubmesh_core::ids::Dialect;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -57,7 +57,7 @@ impl Sniffing {
     }
 }
 
-/// Why a connection is closed: the received text, and what would have been right.
+/// Why a connection is closed: the received text, and the correct form.
 pub fn undecided(what: &str) -> Complaint<'static> {
     let text = format!(
         "{what}; begin with `auth` (OctateCode), `register` (Self-Streme) or `subscribe`, `publish` or `ping` (y-webrtc), or \

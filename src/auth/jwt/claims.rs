@@ -1,4 +1,4 @@
-//! The claims of a token whose signature is right: whether they hold now and here, and what they grant.
+//! The claims of a token whose signature is right: whether they are valid now and at this hub, and the grant in them.
 //!
 //! JSON is read as JavaScript reads it: if a claim is there twice, the last one counts, and half of a surrogate pair is
 //! U+FFFD. Every refusal names its claim, and never the value. Knows no key and no clock.
@@ -176,7 +176,7 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// What these claims grant at this time, in seconds since 1970.
+    /// The grant of these claims at this time, in seconds since 1970.
     pub(super) fn grant(&self, claims: &Members<'_>, now: f64) -> Result<Grant, Denied> {
         let expires = claims.time("exp").map_err(|why| match why {
             Denied::Claim { .. } => Denied::NoExpiry,

@@ -1,7 +1,8 @@
-//! The key that tokens are signed with, from what an operator configures, and the algorithms that go with it.
+//! The key that tokens are signed with, from an operator's settings, and the algorithms for it.
 //!
 //! A shared secret, or a public key as PEM (`SubjectPublicKeyInfo`, RFC 5280, the block that `openssl pkey -pubout`
-//! writes). What is accepted is what ring verifies. Reads no file and no environment; errors never show the key.
+//! writes). The accepted algorithms are those that ring verifies. Reads no file and no environment. Errors never show
+//! the key.
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use rustls::pki_types::SubjectPublicKeyInfoDer;

@@ -40,7 +40,7 @@ fn hs256(claims: &Value) -> String {
     token("HS256", claims, &hs(hmac::HMAC_SHA256, SECRET))
 }
 
-/// A PEM block of a public key: what stands before it in its DER, and the key.
+/// A PEM block of a public key: the bytes before the key in its DER, and the key.
 fn pem(prefix: &[u8], key: &[u8]) -> String {
     let body = STANDARD.encode([prefix, key].concat());
     format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n")
@@ -299,7 +299,7 @@ fn what_a_header_calls_critical_is_refused() {
             "{critical}"
         );
     }
-    // What only names a key is nobody's business.
+    // Fields that only name a key are ignored.
     let header = json!({"alg": "HS256", "kid": 7, "typ": null, "jwk": "odd"});
     let token = minted(&header, &claims(json!({})), &sign);
     assert_eq!(with_secret().check(&token).map(scope), FREE);

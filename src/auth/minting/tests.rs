@@ -1,4 +1,4 @@
-//! Whoever asks gets what it holds or less, and what is made is taken by the same hub as what was asked for.
+//! An asker gets its own rights or fewer, and the same hub accepts the new token with the requested rights.
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -21,7 +21,7 @@ fn request(text: &str) -> TokenRequest {
     serde_json::from_str(text).expect("a request")
 }
 
-/// What the holder of the token is granted that this asker gets by this request.
+/// The grant of the token that this asker gets by this request.
 fn granted(asker: Asker<'_>, text: &str) -> Result<Grant, NotMinted> {
     let minted = mint(&jwt(), asker, request(text), now())?;
     Ok(jwt().check(&minted.token).expect("it is valid"))
@@ -83,7 +83,7 @@ fn what_may_not_be_asked_for_is_refused_by_its_name() {
     }
 }
 
-/// What the holder of a token with all kinds of bounds is granted.
+/// The grant of a token with all kinds of bounds.
 fn bound() -> Grant {
     let asked = r#"{"userId":"ada","networks":["a","b"],"dialect":["rooms","yjs"],"rights":["publish","discover"],
         "sub":"ada's","expiresIn":600}"#;

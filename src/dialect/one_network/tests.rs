@@ -48,7 +48,7 @@ fn joins(network: &str, quiet: bool, leaving: Option<&str>) -> Action<'static> {
     }
 }
 
-/// The codes of what is complained of.
+/// The codes of the complaints.
 fn codes(actions: &[Action<'_>]) -> Vec<&'static str> {
     let code = |action: &Action<'_>| match action {
         Action::Complain { code, .. } => Some(*code),

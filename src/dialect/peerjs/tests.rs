@@ -23,7 +23,7 @@ fn value(text: &str) -> Value {
     serde_json::from_str(text).expect("it is JSON")
 }
 
-/// What the receiver reads of what this sender sends.
+/// The text that the receiver gets for a text of this sender.
 fn relayed(from: &str, text: &str) -> Option<Utf8Bytes> {
     let message = decode(REALM, text).expect("it is understood");
     let Command::Signal {
@@ -289,7 +289,7 @@ fn half_of_a_surrogate_pair_is_text_like_any_other() {
         r#"":"\udca5","payload":{"a":"\ud83d"}}"#
     );
     assert_eq!(arrived.as_str(), expected);
-    // Whoever registers and whoever calls mean the same peer, however they spell it.
+    // A client that registers an id and a client that calls it mean the same peer, whatever the spelling.
     for dst in [r"bob\udfff", r"bob\ufffd", "bob\u{fffd}"] {
         let text = format!(r#"{{"type":"OFFER","dst":"{dst}","payload":1}}"#);
         let command = decode(REALM, &text).map(|message| message.command);

@@ -239,7 +239,7 @@ fn a_peer_is_shown_under_its_true_id_and_never_as_a_hub() {
     assert_eq!(shown(None), json!({"peerId":A,"isHub":false}));
     let data = shown(Some(br#"{"name":"N","n":[1]}"#));
     assert_eq!(data, json!({"peerId":A,"isHub":false,"name":"N","n":[1]}));
-    // What another hub sends is not trusted, and the peer is shown all the same.
+    // The data of another hub is not trusted, and the peer is shown all the same.
     let hostile: [&[u8]; 5] = [
         br#"{"isHub":true}"#,
         br#"{"a":1},"fromPeerId":{"b":2}"#,
@@ -317,7 +317,7 @@ fn a_signal_of_a_kind_that_this_dialect_lacks_is_not_written() {
     assert_eq!(encode_signal(&signal, NOW), None);
 }
 
-/// What real clients sent, file by file.
+/// The texts that real clients sent, file by file.
 fn recorded() -> Vec<String> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/pigeon");
     let files = std::fs::read_dir(folder).expect("the recordings are there");

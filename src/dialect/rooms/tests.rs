@@ -1,4 +1,4 @@
-//! What is understood of a client's text, and what is written because of it.
+//! The commands that a client's text is decoded to, and the texts that are written in answer.
 
 use hubmesh_core::api::RoomRecord;
 use hubmesh_core::ids::{ClaimNo, Hlc, HubId, LeaveReason};

@@ -1,4 +1,4 @@
-//! What is understood of a client's text, and what is written because of it.
+//! The commands that a client's text is decoded to, and the texts that are written in answer.
 
 use serde_json::{Value, json};
 
