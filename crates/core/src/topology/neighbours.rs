@@ -132,10 +132,11 @@ impl Topology {
             // again.
             self.run_spf(now);
         }
-        if self.is_reachable(hub) {
+        // A run of the shortest paths that is due may find another path, and otherwise asks for the record.
+        if self.is_reachable(hub) || self.spf_due.is_some() {
             self.want_record_in_a_while(now);
         } else {
-            self.want_record(now);
+            self.want_record_of_needed_link(now);
         }
     }
 

@@ -11,6 +11,12 @@ impl Topology {
         self.make_due_record(now);
     }
 
+    /// Like [`Topology::want_record`], for the only link to a hub.
+    pub(super) fn want_record_of_needed_link(&mut self, now: Moment) {
+        self.own.want_needed(now);
+        self.make_due_record(now);
+    }
+
     /// Like [`Topology::want_record`], for a change that cuts no hub off.
     pub(super) fn want_record_in_a_while(&mut self, now: Moment) {
         self.own.want_in_a_while(now);
@@ -31,17 +37,28 @@ impl Topology {
 
     /// A link that waits to be listed is needed after all: its hub went out of reach on other paths.
     pub(super) fn list_what_is_needed(&mut self, now: Moment) {
-        let needed = self.neighbours.iter().any(|(hub, neighbour)| {
-            neighbour.confirmed && !self.is_reachable(*hub) && !self.lists(*hub)
-        });
-        if needed {
-            self.want_record(now);
+        if self.needs_a_link() {
+            self.want_record_of_needed_link(now);
         }
     }
 
+    /// Whether a link that is not listed yet is the only one to its hub.
+    fn needs_a_link(&self) -> bool {
+        self.neighbours.iter().any(|(hub, neighbour)| {
+            neighbour.confirmed && !self.is_reachable(*hub) && !self.lists(*hub)
+        })
+    }
+
     pub(super) fn make_due_record(&mut self, now: Moment) {
-        if self.own.due(&self.config).is_none_or(|due| due > now) {
+        let is_due = |own: &OwnRecord, config| own.due(config).is_some_and(|due| due <= now);
+        if !is_due(&self.own, &self.config) {
             return;
+        }
+        if self.own.is_for_needed_link() && !self.needs_a_link() {
+            self.own.need_no_link();
+            if !is_due(&self.own, &self.config) {
+                return;
+            }
         }
         let mut record = self.own_record();
         let same = self

@@ -5,8 +5,9 @@
 //!
 //! A change that cuts a hub off, or is the only link to one, is sent as soon as the pacing allows. Further links and
 //! other costs wait for more of their kind, because a hub that has just started makes dozens of links and closes many
-//! of them. Records that follow each other are spaced: the gap doubles from `pacing` to `pacing_most`, and is short
-//! again after a pause of twice `pacing_most`.
+//! of them. A link that was the only one to its hub waits with them if another path to that hub is found before the
+//! pacing allows the record. Records that follow each other are spaced: the gap doubles from `pacing` to `pacing_most`,
+//! and is short again after a pause of twice `pacing_most`.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -36,6 +37,8 @@ pub(super) struct OwnRecord {
     gap: Duration,
     /// A change that cannot wait has to be sent.
     urgent: bool,
+    /// A link has to be sent that was the only one to its hub when it came up.
+    needed: bool,
     /// When the first and the latest change that can wait came up.
     waiting: Option<(Moment, Moment)>,
     bumps: VecDeque<Moment>,
@@ -51,6 +54,7 @@ impl OwnRecord {
             last: None,
             gap: Duration::ZERO,
             urgent: false,
+            needed: false,
             waiting: None,
             bumps: VecDeque::new(),
             clashed: false,
@@ -62,16 +66,32 @@ impl OwnRecord {
         self.urgent = true;
     }
 
+    /// Asks for a new record as soon as possible, for the only link to a hub.
+    pub(super) fn want_needed(&mut self, now: Moment) {
+        self.needed = true;
+        self.want_in_a_while(now);
+    }
+
     /// Asks for a new record once no more changes of its kind happen.
     pub(super) fn want_in_a_while(&mut self, now: Moment) {
         let first = self.waiting.map_or(now, |(first, _)| first);
         self.waiting = Some((first, now));
     }
 
+    /// Whether a record is wanted early for the only link to a hub, and for nothing else.
+    pub(super) fn is_for_needed_link(&self) -> bool {
+        self.needed && !self.urgent
+    }
+
+    /// Another path leads to that hub: its link can wait for more of its kind.
+    pub(super) fn need_no_link(&mut self) {
+        self.needed = false;
+    }
+
     /// When the next record may be made.
     pub(super) fn due(&self, config: &TopologyConfig) -> Option<Moment> {
         let mark = self.last.map_or(Moment::default(), |last| last + self.gap);
-        if self.urgent {
+        if self.urgent || self.needed {
             return Some(mark);
         }
         let (first, latest) = self.waiting?;
@@ -82,6 +102,7 @@ impl OwnRecord {
     /// No record is needed any more.
     pub(super) fn rest(&mut self) {
         self.urgent = false;
+        self.needed = false;
         self.waiting = None;
     }
 

@@ -141,6 +141,27 @@ fn records_are_made_at_once_after_a_pause_and_otherwise_at_the_mark() {
 }
 
 #[test]
+fn a_link_waits_for_the_paths_that_may_show_that_it_is_not_the_only_one() {
+    let way = || vec![record(1, 2, &[(0, 1), (3, 1)]), record(3, 1, &[(1, 1)])];
+    for reachable in [true, false] {
+        let mut topology = with_neighbours(2);
+        topology.on_link_up(LinkId(3), FLOODS);
+        topology.handle_records(at_ms(5_000), LinkId(2), vec![record(2, 2, &[])]);
+        if reachable {
+            topology.handle_records(at_ms(5_001), LinkId(1), way());
+        } else {
+            let elsewhere = vec![record(4, 1, &[(5, 1)]), record(5, 1, &[(4, 1)])];
+            topology.handle_records(at_ms(5_001), LinkId(1), elsewhere);
+        }
+        // The paths of the records above are not computed yet.
+        topology.on_neighbour_up(at_ms(5_002), id(3), life(0, 1), LinkId(3));
+        assert!(!topology.lists(id(3)));
+        topology.handle_timeout(at_ms(5_050));
+        assert_eq!(topology.lists(id(3)), !reachable);
+    }
+}
+
+#[test]
 fn records_that_follow_on_each_other_grow_apart_and_a_pause_ends_that() {
     let mut topology = with_neighbours(1);
     let mut made = |from: u64, to: u64| -> Vec<u64> {
@@ -178,6 +199,30 @@ fn a_further_link_waits_for_more_of_its_kind_and_the_loss_of_one_does_not() {
     assert!(topology.lists(id(3)));
     topology.on_neighbour_down(at_ms(9_000), id(2));
     assert!(!topology.lists(id(2)));
+}
+
+#[test]
+fn a_link_that_is_not_the_only_one_any_more_at_the_mark_waits_for_more_of_its_kind() {
+    for returns in [true, false] {
+        let mut topology = with_neighbours(2);
+        topology.on_neighbour_down(at_ms(5_000), id(2));
+        let number = topology.record(id(0)).unwrap().number;
+        topology.on_link_up(LinkId(3), FLOODS);
+        topology.on_neighbour_up(at_ms(5_010), id(3), life(0, 1), LinkId(3));
+        assert_eq!(topology.poll_timeout(), Some(at_ms(5_100)));
+        if returns {
+            let way = vec![record(1, 2, &[(0, 1), (3, 1)]), record(3, 1, &[(1, 1)])];
+            topology.handle_records(at_ms(5_050), LinkId(1), way);
+            assert!(topology.is_reachable(id(3)));
+        }
+        topology.handle_timeout(at_ms(5_100));
+        assert_eq!(topology.lists(id(3)), !returns);
+        topology.handle_timeout(at_ms(5_509));
+        let made = topology.record(id(0)).unwrap().number - number;
+        assert_eq!(made, u64::from(!returns));
+        topology.handle_timeout(at_ms(5_510));
+        assert!(topology.lists(id(3)));
+    }
 }
 
 #[test]
