@@ -441,7 +441,7 @@ fn shown<B: Backend>(app: &App<B>, head: &Head) -> Result<Grant, Denied> {
 /// Serves a peer to its end. A task has space for everything that it ever holds, so the parts that an idle peer no
 /// longer needs are in boxes: the request and the wait for the connection.
 async fn serve_peer<B: Backend>(app: Arc<App<B>>, entering: Box<Entering<B>>) {
-    if let Some(peer) = Box::pin(upgraded(&app, *entering)).await {
+    if let Some(peer) = Box::pin(upgraded(&app, entering)).await {
         app.killed.run_until_cancelled(peer).await;
     }
 }
@@ -450,8 +450,10 @@ async fn serve_peer<B: Backend>(app: Arc<App<B>>, entering: Box<Entering<B>>) {
 /// against the kill.
 async fn upgraded<B: Backend>(
     app: &App<B>,
-    entering: Entering<B>,
+    entering: Box<Entering<B>>,
 ) -> Option<Pin<Box<impl Future<Output = ()> + Send>>> {
+    // Moved out here, so that the empty box is freed with this future and not with the task.
+    let entering = *entering;
     let upgraded = upgrade::finish(entering.on_upgrade, app.config.header_timeout).await;
     let (socket, ahead) = upgraded.inspect_err(|why| not_upgraded(app, *why)).ok()?;
     let session = app

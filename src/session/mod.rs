@@ -243,7 +243,7 @@ impl<M: MeshPort> Sessions<M> {
     /// Serves one peer, which counts with those of `from`, until its connection ends. `ahead` are the bytes that were
     /// read after the upgrade request.
     ///
-    /// Meant to be spawned; dropping it ends the connection, and its memberships are given up all the same. The permit
+    /// The call admits the peer. Meant to be spawned; dropping it ends the connection, and its memberships are given up all the same. The permit
     /// is dropped when the connection is over. This may be before the future is done, because an id may be kept for a
     /// moment.
     pub fn serve<S, P>(
@@ -264,15 +264,15 @@ impl<M: MeshPort> Sessions<M> {
         let mailbox = Arc::clone(&admitted.mailbox);
         let opening = open(Arc::clone(&self.shared), mailbox, socket, connecting);
         // Boxed: a future has space for everything that it ever holds, and an idle peer has long been opened.
-        self.serve_admitted(admitted, Box::pin(opening), from, permit)
+        self.serve_admitted((from, permit), admitted, Box::pin(opening))
     }
 
     async fn serve_admitted<S, P>(
         &self,
+        // First, so that it is dropped last: a permit is free once its connection is counted out.
+        (from, permit): (AddressGroup, P),
         admitted: Admitted<M>,
         opening: Pin<Box<impl Future<Output = Opening<S, M>> + Send>>,
-        from: AddressGroup,
-        permit: P,
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {

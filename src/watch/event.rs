@@ -399,6 +399,8 @@ mod place_text {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn event(what: What) -> Event {
@@ -457,11 +459,70 @@ mod tests {
             assert_eq!(postcard::from_bytes(&bytes), Ok(event.clone()));
             assert_eq!(event.kind(), kind);
             assert!(event.is_bounded());
-            let fields = serde_json::to_value(event.fields()).expect("it serializes");
-            assert_eq!(
-                (&fields["at"], &fields["hub"]),
-                (&7.into(), &"01".repeat(20).into())
+        }
+    }
+
+    #[test]
+    fn operators_read_each_event_by_these_fields() {
+        let (network, peer) = here();
+        let other = HubId([2; 20]);
+        let place = json!({ "dialect": "pigeon", "network": "global", "peer": "<img src=x>" });
+        let leave = What::Leave {
+            network: network.clone(),
+            peer: peer.clone(),
+            reason: "removed".into(),
+        };
+        let refusal = |wanted| What::Refusal {
+            reason: "banned".into(),
+            address: Some([192, 0, 2, 1].into()),
+            wanted,
+        };
+        let refused = json!({ "reason": "banned", "address": "192.0.2.1" });
+        let nowhere = json!({ "dialect": null, "network": null, "peer": null });
+        let lost = What::LinkDown {
+            other,
+            reason: "lost".into(),
+        };
+        let alarm = What::Alarm {
+            label: "full".into(),
+            text: "look".into(),
+        };
+        let operator = Operator::default();
+        let of_hub = json!({ "other": "02".repeat(20) });
+        let all = [
+            (
+                refusal(Some((network.clone(), peer.clone()))),
+                vec![place.clone(), refused.clone()],
+            ),
+            (refusal(None), vec![nowhere.clone(), refused.clone()]),
+            (leave, vec![place.clone(), json!({ "reason": "removed" })]),
+            (
+                What::Join {
+                    network: network.clone(),
+                    peer: peer.clone(),
+                },
+                vec![place.clone()],
+            ),
+            (What::Takeover { network, peer }, vec![place.clone()]),
+            (What::LinkUp { other }, vec![of_hub.clone()]),
+            (What::HubUp { other }, vec![of_hub.clone()]),
+            (What::HubLost { other }, vec![of_hub.clone()]),
+            (lost, vec![of_hub.clone(), json!({ "reason": "lost" })]),
+            (alarm, vec![json!({ "label": "full", "text": "look" })]),
+            (What::Operator(operator.clone()), vec![json!(operator)]),
+            (What::Missed { count: 3 }, vec![json!({ "count": 3 })]),
+        ];
+        for (what, parts) in all {
+            let mut wanted = json!({ "at": 7, "hub": "01".repeat(20) });
+            let fields = wanted.as_object_mut().expect("an object");
+            fields.extend(
+                parts
+                    .into_iter()
+                    .flat_map(|part| part.as_object().cloned().unwrap_or_default()),
             );
+            let event = event(what);
+            let read = serde_json::to_value(event.fields()).expect("it serializes");
+            assert_eq!(read, wanted, "{event:?}");
         }
     }
 

@@ -35,7 +35,7 @@ async fn an_address_is_kept_out_of_every_hub_until_its_ban_is_lifted() {
 async fn a_ban_ends_by_itself_at_every_hub() {
     let [first, second, third] = a_chain(&kept()).await;
     let standing = Peer::join(&third, "kept").await;
-    let ban = json!({ "id": standing.id(), "seconds": 5 });
+    let ban = json!({ "id": standing.id(), "seconds": 15 });
     let ban = place(&first, &ban).await;
     assert_eq!(standing.is_closed().await.0, 1008);
     agree(&[&first, &second, &third], &BTreeSet::from([ban])).await;

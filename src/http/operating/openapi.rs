@@ -43,8 +43,9 @@ impl Modify for OperatorSchemes {
     info(
         title = "hubmesh, for operators",
         description = "Data about a mesh of signaling hubs and actions on it, for operators. Every hub answers for the whole \
-                       mesh. Without ADMIN_TOKEN, every client at ADMIN_ADDR is an operator. With neither, the hub's own \
-                       machine may read a part of the data."
+                       mesh. Without ADMIN_TOKEN, every client that reaches ADMIN_ADDR by an address, or by a name without a \
+                       dot, is an operator; its changes need the header X-Hubmesh-Admin: 1. With neither setting, \
+                       the hub's own machine may read a part of the data."
     )
 )]
 struct AdminApi;
