@@ -7,12 +7,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::ways::Ways;
-use super::{
-    Meters, Section, authored, first_and_another, is_known, of_links, person, quantile, seconds,
-    until_shown,
-};
+use super::{Meters, Section, first_and_another, is_known, of_links, person, quantile, seconds};
 use crate::checks;
 use crate::world::{HostNo, Newcomer, World};
+use hubmesh_core::Core;
 use hubmesh_core::frames::{FOLLOWS_SINCE, PULLS_SINCE};
 use hubmesh_core::ids::HubId;
 
@@ -333,14 +331,15 @@ fn split(world: &mut World, plan: ScalePlan, meters: Meters, section: &mut Secti
     let sides: [Vec<HostNo>; 2] = [(0..half).collect(), (half..plan.hubs).collect()];
     world.partition(&[&sides[0], &sides[1]]);
     world.run_for(APART);
-    let newcomers = [0, plan.hubs - 1];
-    for (no, at) in newcomers.into_iter().enumerate() {
-        world.join_unwatched(at, &person(2 * plan.hubs + no));
+    // In the network of the joins above: the other hubs of a large mesh are told of no other network.
+    let network = person(0).network;
+    let newcomers = [0, 1].map(|no| Newcomer {
+        network: network.clone(),
+        ..person(2 * plan.hubs + no)
+    });
+    for (at, who) in [0, plan.hubs - 1].into_iter().zip(&newcomers) {
+        world.join_unwatched(at, who);
     }
-    let sets: Vec<_> = newcomers
-        .iter()
-        .filter_map(|no| authored(world, *no))
-        .collect();
     let costs = Costs::begin(world, meters);
     let healed = world.now();
     world.heal();
@@ -358,10 +357,15 @@ fn split(world: &mut World, plan: ScalePlan, meters: Meters, section: &mut Secti
         "s",
     );
     let linked_at = world.now();
-    let agreed = until_shown(world, live(world), &sets, step, limit);
-    let whole = world.run_until_true(step, limit, |world| is_whole(world));
-    let took = agreed.filter(|_| whole);
-    let took = took.map(|_| Duration::from_micros(world.now() - linked_at));
+    // A hub that started anew has no member in a network, and a large mesh tells it of none.
+    let takes_it = |core: &Core| !core.is_narrow() || core.is_interested(&network);
+    let mut waiting = live(world);
+    waiting.retain(|no| world.core(*no).is_some_and(takes_it));
+    let agreed = world.run_until_true(step, limit, |world| {
+        waiting.retain(|no| !newcomers.iter().all(|who| is_known(world, *no, who)));
+        waiting.is_empty() && is_whole(world)
+    });
+    let took = agreed.then(|| Duration::from_micros(world.now() - linked_at));
     section.add_with_target(
         "... all agree after the first link",
         seconds(took),
