@@ -6,7 +6,7 @@
 //! kept.
 //!
 //! Strangers may ask as often as they like, so: looks have slots, which an address shares with all others and gets back
-//! when the network is forgotten; one request at a time asks for sketches, at a pace of [`PAUSE`] for each question;
+//! [`LOOKED_AT_FOR`] after the look; one request at a time asks for sketches, at a pace of [`PAUSE`] for each question;
 //! answers are used for [`FRESH`]; a hub that was silent is left alone for [`LEFT_ALONE`]. Used by `api` and
 //! `coordinator`.
 
@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 use hubmesh_core::ids::{HubId, NetworkKey};
-use tokio::sync::{Mutex, MutexGuard};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::sync::{Mutex, oneshot};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::admin_api::ANSWERS_WITHIN;
 use super::endpoint::Call;
@@ -36,8 +36,10 @@ const LOOKED_AT_FOR: Duration = Duration::from_secs(5);
 const ASKERS: usize = 8;
 /// For how long answers are used.
 const FRESH: Duration = Duration::from_secs(1);
-/// The pause after each question for sketches: at most 200 questions a second.
+/// The pause after each question for sketches: 200 questions a second, or one page of more.
 const PAUSE: Duration = Duration::from_millis(5);
+/// The longest pause after a page. The next request must get its turn within [`ANSWERS_WITHIN`].
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long a hub that did not answer is not asked for sketches again.
 const LEFT_ALONE: Duration = Duration::from_secs(10);
 /// The most sketches that are kept: those of the longest page.
@@ -57,7 +59,7 @@ pub(super) struct Unseen {
     looks: FairSlots,
     askers: FairSlots,
     sketched: Mutex<Sketched>,
-    counted: Mutex<Option<(Instant, Arc<Counts>)>>,
+    counted: Mutex<Counted>,
 }
 
 /// The last sketches.
@@ -66,6 +68,13 @@ struct Sketched {
     /// Until when hubs that did not answer are left alone.
     silent: BTreeMap<HubId, Instant>,
     /// When the next question may be asked.
+    next: Instant,
+}
+
+/// The last counts of rooms.
+struct Counted {
+    kept: Option<(Instant, Arc<Counts>)>,
+    /// When the hubs may be asked again.
     next: Instant,
 }
 
@@ -87,7 +96,10 @@ impl Unseen {
                 silent: BTreeMap::new(),
                 next: Instant::now(),
             }),
-            counted: Mutex::default(),
+            counted: Mutex::new(Counted {
+                kept: None,
+                next: Instant::now(),
+            }),
         }
     }
 }
@@ -134,6 +146,11 @@ fn too_many_clients() -> Answered {
     Box::new(reply::after(RETRY_SECONDS, response))
 }
 
+fn pause_after(questions: usize) -> Duration {
+    let questions = u32::try_from(questions).unwrap_or(u32::MAX);
+    PAUSE.saturating_mul(questions).min(LONGEST_PAUSE)
+}
+
 fn written(hubs: impl IntoIterator<Item = HubId>) -> Vec<String> {
     let hubs: BTreeSet<HubId> = hubs.into_iter().collect();
     hubs.iter().map(ToString::to_string).collect()
@@ -155,12 +172,16 @@ impl<B: Backend> App<B> {
             return Ok(Vec::new());
         }
         let slot = slot(&self.unseen.looks, self.asker(call)?)?;
-        self.backend.look(network).await;
-        let closing = self.closing.clone();
+        let (app, looked_at) = (Arc::clone(self), network.clone());
+        let (tell, told) = oneshot::channel();
+        // A client may close while it waits. The look goes on without it, and keeps its slot.
         self.tasks.spawn(async move {
-            closing.run_until_cancelled(sleep(LOOKED_AT_FOR)).await;
+            app.backend.look(&looked_at).await;
+            let _ = tell.send(());
+            app.closing.run_until_cancelled(sleep(LOOKED_AT_FOR)).await;
             drop(slot);
         });
+        let _ = told.await;
         Ok(written(self.backend.unseen_hubs(network)))
     }
 
@@ -177,10 +198,11 @@ impl<B: Backend> App<B> {
             return Ok(Elsewhere::default());
         }
         let _slot = slot(&self.unseen.askers, self.asker(call)?)?;
-        let turn = timeout(ANSWERS_WITHIN, self.sketching_turn()).await;
-        let Ok(mut sketched) = turn else {
+        let deadline = Instant::now() + ANSWERS_WITHIN;
+        let Ok(mut sketched) = timeout_at(deadline, self.unseen.sketched.lock()).await else {
             return Err(too_many_clients());
         };
+        sketched.forget_old(Instant::now());
         let mut found = Elsewhere::default();
         let mut lacking = Vec::new();
         for network in unseen {
@@ -192,14 +214,21 @@ impl<B: Backend> App<B> {
         if lacking.is_empty() {
             return Ok(found);
         }
+        if timeout_at(deadline, sleep_until(sketched.next))
+            .await
+            .is_err()
+        {
+            return Err(too_many_clients());
+        }
+        // Set before the answers: a client may close before them.
+        sketched.next = Instant::now() + pause_after(lacking.len());
         let avoided = sketched.silent.keys().copied().collect();
         let asked = self
             .backend
             .sketches(&lacking, ids, &avoided, ANSWERS_WITHIN)
             .await;
         let now = Instant::now();
-        let questions = u32::try_from(asked.questions).unwrap_or(u32::MAX);
-        sketched.next = now + PAUSE.saturating_mul(questions);
+        sketched.next = now + pause_after(asked.questions);
         for hub in &asked.silent {
             // A hub that is left alone already is asked again when its time is over.
             sketched.silent.entry(*hub).or_insert(now + LEFT_ALONE);
@@ -210,24 +239,19 @@ impl<B: Backend> App<B> {
         Ok(found)
     }
 
-    /// Waits until this request may ask for sketches.
-    async fn sketching_turn(&self) -> MutexGuard<'_, Sketched> {
-        let mut sketched = self.unseen.sketched.lock().await;
-        sleep_until(sketched.next).await;
-        sketched.forget_old(Instant::now());
-        sketched
-    }
-
     /// How many rooms and members of rooms each hub has that answered, or did so a moment ago.
     pub(super) async fn room_counts(&self) -> Arc<Counts> {
         let mut counted = self.unseen.counted.lock().await;
-        if let Some((at, counts)) = &*counted
+        if let Some((at, counts)) = &counted.kept
             && at.elapsed() < FRESH
         {
             return Arc::clone(counts);
         }
+        sleep_until(counted.next).await;
+        // Set before the answer: a client may close before it.
+        counted.next = Instant::now() + FRESH;
         let counts = Arc::new(self.backend.room_counts(ANSWERS_WITHIN).await);
-        *counted = Some((Instant::now(), Arc::clone(&counts)));
+        counted.kept = Some((Instant::now(), Arc::clone(&counts)));
         counts
     }
 }
