@@ -99,16 +99,17 @@ async fn look_at<B: Backend>(
     app.look_at(call, &network).await
 }
 
-/// Has a room known here before a change to it. If hubs that know the room do not answer, the change is refused.
+/// Has a room known here before a change to it. If hubs that know the room do not answer, the change is refused, or
+/// they are given if the room is known nevertheless.
 async fn look_before_change<B: Backend>(
     app: &Arc<App<B>>,
     call: &Call,
     network: &NetworkKey,
-) -> Result<(), Answered> {
+) -> Result<Vec<String>, Answered> {
     let not_answered = app.look_at(call, network).await?;
     match app.backend.room(network) {
         None if !not_answered.is_empty() => Err(no_answer(not_answered)),
-        _ => Ok(()),
+        _ => Ok(not_answered),
     }
 }
 
@@ -367,7 +368,9 @@ pub(super) fn create<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'sta
         let Ok(network) = NetworkKey::new(Dialect::Rooms, &body.room_id) else {
             return refused(StatusCode::BAD_REQUEST, "a roomId has 1 to 128 bytes");
         };
-        look_before_change(&app, &call, &network).await?;
+        if app.backend.room(&network).is_none() {
+            look_before_change(&app, &call, &network).await?;
+        }
         if app.backend.room(&network).is_some() {
             // Otherwise its host would give way to a visit that creates no room.
             return Err(Box::new(
@@ -448,9 +451,13 @@ pub(super) fn join<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
         let expires_ms = changer.grant.expires_ms;
         if !app.backend.renew_visit(&network, &peer, expires_ms) {
             // The user may be a member at a hub that this one does not know of.
-            look_before_change(&app, &call, &network).await?;
+            let not_answered = look_before_change(&app, &call, &network).await?;
+            let replaces = app.config.mesh.duplicate_peer == DuplicatePeer::Replace;
             if app.backend.hub_of(&network, &peer).is_some() {
                 app.ends_no_connection(&network, &peer).await?;
+            } else if replaces && !not_answered.is_empty() {
+                // A connection at one of these hubs may have the id, and would lose it.
+                return Err(no_answer(not_answered));
             }
             let visitor = Visitor {
                 network: network.clone(),
@@ -512,6 +519,9 @@ pub(super) fn leave<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stat
             find(&app, &name, &not_answered)?;
             if app.backend.hub_of(&network, &peer).is_some() {
                 app.leave_elsewhere(&network, &peer, &changer).await?;
+            } else if !not_answered.is_empty() {
+                // The user may be at one of these hubs.
+                return Err(no_answer(not_answered));
             }
         }
         ok(&LeftRoom {
