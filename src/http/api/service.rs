@@ -88,11 +88,13 @@ pub(super) fn stats<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stat
         app.may_look(&call)?;
         // Taken before they are asked, so that a hub that is lost meanwhile is named.
         let view = app.backend.view();
-        let reports = admin_api::conditions(&app).await;
-        let counts = match app.backend.is_narrow() {
-            true => Some(app.room_counts().await),
-            false => None,
+        let counts = async {
+            match app.backend.is_narrow() {
+                true => Some(app.room_counts().await),
+                false => None,
+            }
         };
+        let (reports, counts) = tokio::join!(admin_api::conditions(&app), counts);
         let answered: BTreeSet<_> = reports.iter().map(|report| report.hub).collect();
         let silent = view.hubs.iter().filter(|hub| {
             let has_counted = |counts: &Arc<BTreeMap<_, _>>| counts.contains_key(&hub.id);
