@@ -139,7 +139,7 @@ impl Directory {
     }
 
     /// The rooms of which a record is known, or which another hub lists, with members or without, by name. Takes time in
-    /// proportion to their number.
+    /// proportion to the number of networks of all dialects that are known or listed.
     pub fn rooms(&self) -> Vec<NetworkKey> {
         let all = self.networks.iter().flatten().map(|network| &network.key);
         let is_known = |key: &NetworkKey| {
