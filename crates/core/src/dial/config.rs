@@ -6,7 +6,9 @@
 //! - `backoff_first` ≤ `backoff_refused` ≤ `backoff_most`: each is a ceiling, and the last is the highest.
 //! - `introduce_again` ≤ `introduce_rest` / 2: the dialling hub waits `introduce_rest` ± 50 %, and has to be accepted when it
 //!   comes back.
-//! - `introduce_memory` > 1.5 × `introduce_rest`: else the hub that sent it on has forgotten that it did, and sends it on again.
+//! - `introduce_memory` > 1.5 × `introduce_rest` and > 2 × `backoff_most`: else the hub that sent it on has forgotten that it
+//!   did, and sends it on again. The back-off of a hub that could not be reached before is as long as that, and the first
+//!   link may be lost because the dialling hub has to raise its incarnation.
 
 use std::time::Duration;
 
@@ -93,7 +95,7 @@ impl Default for DialConfig {
             introduce: 12,
             introduce_rest: Duration::from_secs(2),
             introduce_again: Duration::from_secs(1),
-            introduce_memory: Duration::from_secs(30),
+            introduce_memory: Duration::from_secs(75),
             retry_self: Duration::from_secs(30),
             yield_for: Duration::from_secs(1),
             drop_spacing: Duration::from_millis(25),
@@ -124,5 +126,6 @@ mod tests {
         assert!(ceilings.is_sorted(), "{ceilings:?}");
         assert!(config.introduce_again <= config.introduce_rest / 2);
         assert!(config.introduce_memory > config.introduce_rest * 3 / 2);
+        assert!(config.introduce_memory > config.backoff_most * 2);
     }
 }
