@@ -412,7 +412,6 @@ pub fn signal_around(world: &mut World, within: Duration) -> Vec<(usize, Session
         .collect();
     let groups = components(world);
     let mut sent = Vec::new();
-    let _ = world.take_sniffed();
     for from in &live {
         let mates: Vec<SessionNo> = live
             .iter()
@@ -442,6 +441,8 @@ pub fn signal_around(world: &mut World, within: Duration) -> Vec<(usize, Session
 /// send unknown variants: these delay nothing, and each has the result that it should have.
 pub fn probe_signals(world: &mut World, within: Duration) {
     let began = world.now;
+    // Before all that is sent: a source that sends a message again must be known to have sent it twice.
+    let _ = world.take_sniffed();
     send_later_around(world);
     let sent = signal_around(world, within);
     for fault in world.unheard_later(began) {

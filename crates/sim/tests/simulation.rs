@@ -11,6 +11,9 @@ const REGRESSIONS: &[u64] = &[
     32, 54, 151, 156, 503, 878, 992, 1617, 2174, 2836, 3795, 4076, 11069, 12350,
 ];
 
+/// The same, of histories with hubs of a later version.
+const LATER_REGRESSIONS: &[u64] = &[914336, 919988];
+
 /// The same, of histories with interest.
 const INTEREST_REGRESSIONS: &[u64] = &[
     11, 12, 139, 168, 182, 191, 234, 288, 414, 665, 1110, 1258, 1637,
@@ -60,6 +63,10 @@ fn every_script_ends_well() {
 fn seeds_that_once_found_a_fault_find_none() {
     for seed in REGRESSIONS {
         let outcome = played_before(*seed, false);
+        assert!(outcome.faults.is_empty(), "{}", complain(&outcome));
+    }
+    for seed in LATER_REGRESSIONS {
+        let outcome = history::play(*seed, Mutants::default());
         assert!(outcome.faults.is_empty(), "{}", complain(&outcome));
     }
     for seed in INTEREST_REGRESSIONS {
