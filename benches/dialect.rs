@@ -1,5 +1,5 @@
-//! What a message costs the CPU on its way through a hub, sockets left out: reading, writing, and the whole of a
-//! local hand-over. Budget of a hand-over: 1 to 2 µs. Run with `cargo bench --bench dialect`.
+//! The CPU time that a message costs on its way through a hub, without sockets: to read it, to write it, and to hand it
+//! over to a peer of the same hub. Budget of a hand-over: 1 to 2 µs. Run with `cargo bench --bench dialect`.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -92,7 +92,8 @@ fn join(registry: &Registry, number: u64) -> Arc<Mailbox> {
     mailbox
 }
 
-/// Reading, looking the mailbox up, writing and handing over: all but the mesh's look-up of the claim.
+/// The hub reads the message, finds the mailbox, writes the text and hands it over. The mesh does not look up the
+/// claim.
 fn hand_over(c: &mut Criterion) {
     let registry = Registry::new(Metrics::new(), Policies::default());
     let mailbox = join(&registry, 2);

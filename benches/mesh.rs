@@ -1,5 +1,5 @@
-//! What the control plane and the way to another hub cost the CPU: taking other hubs' claims in, finding a target
-//! among a million, packing claims for a neighbour, and a signal's way out. Run with `cargo bench --bench mesh`.
+//! The CPU time that the control plane and the way to another hub cost: to apply the claims of other hubs, to find a
+//! target among a million, to pack claims for a neighbour, and to send a signal. Run with `cargo bench --bench mesh`.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -124,7 +124,7 @@ fn packing(c: &mut Criterion) {
     group.finish();
 }
 
-/// A hub that has one way to another, and its window there.
+/// The exchange of a hub that has a link to another hub, and a send window for it.
 fn exchange() -> Exchange {
     let mut exchange = Exchange::new(ME, LIFE, ExchangeConfig::default());
     let hop = Hop {

@@ -1,4 +1,5 @@
-//! The configuration: defaults, what is refused and how that is told, and that docs/configuration.md says the same.
+//! The configuration: the defaults, the values that are refused, the words of refusals, and the table of settings in
+//! docs/configuration.md.
 
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -214,7 +215,7 @@ fn what_tells_operators_from_others_is_refused_where_it_contradicts_itself() {
         assert_eq!(told, name, "{others:?}");
         assert!(text.contains(word) && !text.contains("sesame"), "{text}");
     }
-    // The port of another address is another port.
+    // The same port number at another address is another port.
     let apart = [
         ("HOST", "192.0.2.1"),
         ("PORT", "9090"),
@@ -269,10 +270,10 @@ fn a_value_in_quotes_is_refused_because_they_would_count_and_no_secret_is_shown(
             "{text}"
         );
     }
-    // What is between them is looked at as well.
+    // The value between the quotes is checked as well.
     let found = problems(&[("PORT", "\"none\"")]);
     assert_eq!(found.len(), 2, "{found:?}");
-    // A quote alone may belong to a secret.
+    // Without a second quote, a quote may belong to a secret.
     assert!(Config::from_vars([("AUTH_TOKEN", "\"se'same")]).is_ok());
 }
 
@@ -375,7 +376,7 @@ fn the_variables_of_other_programs_are_none_of_the_hubs_business() {
         "_",
     ];
     assert_eq!(cautions(&others), [""; 0]);
-    // What every pod is told beside a service with the name of the hub.
+    // Kubernetes sets this variable in every pod beside a service with the name of the hub.
     let vars = [("HUBMESH_PORT", "tcp://10.0.0.1:8080")];
     let config = Config::from_vars(vars).expect("no setting is wrong");
     assert!(config.cautions.is_empty(), "{:?}", config.cautions);
@@ -598,7 +599,7 @@ fn announced_data_fits_into_a_message() {
     assert_eq!(found[0].0, "MAX_ANNOUNCE_BYTES");
 }
 
-/// Runs the daemon with nothing but these variables.
+/// Runs the daemon with only these variables.
 fn daemon(arguments: &[&str], vars: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hubmesh"));
     command
@@ -917,7 +918,7 @@ fn bytes_that_are_no_text_are_refused() {
     assert!(told.contains("HOST: is not UTF-8"), "{told}");
 }
 
-/// The table between the markers of docs/configuration.md: what a reader is promised, word by word.
+/// The table between the markers of docs/configuration.md is the same as the printed one, word by word.
 #[test]
 fn the_manual_has_the_table_of_settings_as_the_hub_prints_it() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");

@@ -1,4 +1,4 @@
-//! The daemon as a process: its first line, its exit codes, and how it goes when it is told to.
+//! The daemon as a process: its first line, its exit codes, and how it ends on a signal.
 #![cfg(unix)]
 
 use std::net::SocketAddr;
@@ -240,7 +240,7 @@ async fn peers_are_sent_away_with_1012_spread_over_the_drain_time() {
     );
     let first = ends.iter().map(|(_, at)| *at).min().expect("four ends");
     let last = ends.iter().map(|(_, at)| *at).max().expect("four ends");
-    // Due at 0, 500, 1,000 and 1,500 ms.
+    // The peers are sent away after 0, 500, 1,000 and 1,500 ms.
     assert!(
         last - first >= Duration::from_millis(1000),
         "{:?}",
@@ -252,7 +252,7 @@ async fn peers_are_sent_away_with_1012_spread_over_the_drain_time() {
 #[tokio::test]
 async fn a_draining_hub_says_so_takes_nobody_in_and_a_second_signal_ends_it() {
     let mut daemon = Daemon::start(&[("DRAIN_MS", "600000")]).await;
-    // The first of the two is sent away at once, the second much later.
+    // The hub sends the first peer away at once, and the second much later.
     let _peers = (daemon.connect(1).await, daemon.connect(2).await);
     daemon.signal("TERM").await;
     daemon.logs("hubmesh is draining").await;
@@ -321,7 +321,7 @@ async fn a_variable_that_is_nearly_a_setting_is_warned_of() {
     assert_eq!(message(&mut lines, warning).await["level"], "WARN");
 }
 
-/// How many connections the hub could not take, asked on a connection that it has.
+/// The number of connections that the hub could not accept. The request uses an open connection.
 async fn accept_errors(stream: &mut TcpStream) -> u64 {
     let request = b"GET /metrics HTTP/1.1\r\nHost: hub\r\nAccept: text/plain\r\n\r\n";
     stream.write_all(request).await.expect("sent");
@@ -332,7 +332,7 @@ async fn accept_errors(stream: &mut TcpStream) -> u64 {
         let count = read.expect("in time").expect("an open connection");
         assert_ne!(count, 0, "closed after {answer}");
         answer += &String::from_utf8_lossy(&chunk[..count]);
-        // Its last line ends with a new line, and so does this one.
+        // The answer is read at least to the end of a line, so that the number is whole.
         if let Some((_, rest)) = answer.split_once(name)
             && answer.ends_with('\n')
             && let Some((number, _)) = rest.split_once('\n')
@@ -424,7 +424,7 @@ async fn the_health_check_succeeds_only_on_a_healthy_hub() {
     let healthy = run(&[("PORT", &port)], &["--healthcheck"]).await;
     assert_eq!(healthy.status.code(), Some(0), "{healthy:?}");
     drop(daemon);
-    // Bound and not listened at: nobody answers there, and no other test is given it.
+    // The port is bound, but nothing listens at it: no server answers, and no other test gets the port.
     let kept = TcpSocket::new_v4().expect("a socket");
     let any = "127.0.0.1:0".parse().expect("an address");
     kept.bind(any).expect("a port");

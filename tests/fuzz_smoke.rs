@@ -1,8 +1,8 @@
-//! The fuzz targets on the stable compiler: over their corpus, and over some thousands of mutations of it.
+//! The fuzz targets on the stable compiler: they run over their corpus, and over some thousands of mutations of it.
 //!
-//! The targets are those of `fuzz/`, which a nightly compiler runs for hours (`fuzz/README.md`); here they are run for
-//! seconds, so that each change is held to them. The mutations are the same in every run: a failure names its number,
-//! and the input is printed to be put into the corpus.
+//! The targets are in `fuzz/`, and a nightly compiler runs them for hours (`fuzz/README.md`). Here they run for
+//! seconds, so that each change is tested with them. The mutations are the same in every run. A failure names the
+//! number of its mutation and prints the input, which can then be put into the corpus.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -127,7 +127,7 @@ fn no_handshake_without_the_token_makes_a_link() {
     smoke("greeting", targets::greeting);
 }
 
-/// The binary seeds: one of each frame, as this version writes it. Run it when the layout has changed:
+/// Writes the binary seeds: one of each frame, as this version writes it. Run it when the layout has changed:
 /// `cargo test --test fuzz_smoke -- --ignored`.
 #[test]
 #[ignore = "writes the corpus anew"]

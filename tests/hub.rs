@@ -32,7 +32,7 @@ async fn connect(hub: &RunningHub, number: u8) -> Socket {
     socket
 }
 
-/// Reads until a message of this type comes.
+/// Reads until a message of this type arrives.
 async fn until(socket: &mut Socket, kind: &str) -> serde_json::Value {
     let found = timeout(TIMEOUT, async {
         loop {
@@ -107,7 +107,7 @@ async fn after_a_drain_all_that_came_have_gone_and_nothing_listens() {
 
 #[tokio::test]
 async fn a_stopped_hub_frees_its_port() {
-    // Another test may be given the port before it is bound again, but hardly each time.
+    // Another test may get the port before it is bound again, but hardly in each of five rounds.
     for _ in 0..5 {
         if next_hub_has_the_port_of_a_stopped_one().await {
             return;
@@ -135,7 +135,7 @@ async fn a_hub_does_not_take_the_next_port() {
     ));
 }
 
-/// The status of a page at this address.
+/// The status of the answer at this address and path.
 async fn status(addr: SocketAddr, path: &str, more: &str) -> String {
     let mut stream = TcpStream::connect(addr).await.expect("it listens");
     let request =

@@ -1,7 +1,8 @@
-//! The documentation against the thing that it describes.
+//! The documentation is compared with the programs that it describes.
 //!
-//! What the README and the pages in docs/ show is run, or compared with what real hubs answer; what they name has to exist.
-//! They mark what belongs to a test by a comment in front of the block: `<!-- test: … -->`, `<!-- answer: /path -->`.
+//! The examples in the README and in docs/ are run, or compared with the answers of real hubs. Files, metrics and links
+//! that the pages name must exist. A comment in front of a block says which test it belongs to: `<!-- test: … -->`,
+//! `<!-- answer: /path -->`.
 
 #[path = "common/hub_process.rs"]
 mod hub_process;
@@ -55,7 +56,7 @@ const OTHERS: [&str; 12] = [
     "docs/performance.md",
     "docs/y-webrtc.md",
 ];
-/// The README is for who comes for the first time; the rest is in docs/.
+/// The most lines of the README. It is for new readers; the rest is in docs/.
 const README_LINES: usize = 200;
 
 fn pages() -> impl Iterator<Item = &'static str> {
@@ -66,7 +67,7 @@ fn page(name: &str) -> String {
     fs::read_to_string(Path::new(ROOT).join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The fenced block behind this comment, on whichever page of the manual.
+/// The fenced block behind this comment, on any page of the manual.
 fn block(comment: &str) -> String {
     let marker = format!("<!-- {comment} -->\n```");
     let manual = MANUAL.map(page);
@@ -79,28 +80,28 @@ fn block(comment: &str) -> String {
     block.to_owned()
 }
 
-// ---- What can be pasted ---------------------------------------------------------------------------------
+// ---- Blocks that are pasted -----------------------------------------------------------------------------
 
 /// The ports that the blocks name.
 const PORTS: [&str; 8] = [
     "8081", "8082", "8085", "8086", "8087", "8443", "3000", "3001",
 ];
 
-/// What the blocks begin with to build what they run.
+/// The first lines of blocks that build the programs that they run.
 const BUILDS: [&str; 2] = [
     "cargo build --release && export PATH=\"$PWD/target/release:$PATH\"",
     "cargo build --release --package load-test",
 ];
 
-/// How many ports each process of the tests has to itself.
+/// The number of ports that each process of the tests has to itself.
 const PORTS_EACH: u32 = 20;
 
-/// Ports below those that systems hand out for port 0, and apart for tests that run at once, so that no other test is
-/// given one of them meanwhile.
+/// Free ports, below the ports that systems give for port 0. Tests that run at once have different ranges, so that no
+/// other test gets one of these ports meanwhile.
 fn free_ports() -> impl Iterator<Item = u16> {
     let start = 10_000 + std::process::id() % (20_000 / PORTS_EACH) * PORTS_EACH;
     let ports = (start..30_000).filter_map(|port| u16::try_from(port).ok());
-    // One that has a named port in it would be replaced again.
+    // A port whose digits contain a named port would be replaced again.
     let is_apart = |port: &u16| !PORTS.iter().any(|named| port.to_string().contains(named));
     let ports = ports.filter(is_apart);
     ports.filter(|port| {
@@ -110,7 +111,7 @@ fn free_ports() -> impl Iterator<Item = u16> {
     })
 }
 
-/// Whether nobody listens there; a machine without IPv6 has nobody either.
+/// Whether the address is free. On a machine without IPv6, an IPv6 address counts as free.
 fn can_listen(host: &str, port: u16) -> bool {
     match TcpListener::bind((host, port)) {
         Ok(_) => true,
@@ -121,14 +122,14 @@ fn can_listen(host: &str, port: u16) -> bool {
 /// A block that is pasted into a terminal.
 struct Pasted {
     name: &'static str,
-    /// Programs that it takes beside those of this repository.
+    /// The programs that the block needs beside those of this repository.
     needs: &'static [&'static str],
-    /// What is made shorter for the test: it is not what the block is about.
+    /// Parts of the block that are made shorter for the test, because they do not matter to the block.
     shorter: &'static [(&'static str, &'static str)],
     shows: &'static [&'static str],
 }
 
-/// In the order of the pages.
+/// The pasted blocks, in the order of the pages.
 const PASTED: [Pasted; 6] = [
     Pasted {
         name: "conversation",
@@ -180,7 +181,7 @@ const PASTED: [Pasted; 6] = [
 ];
 
 impl Pasted {
-    /// The block as it stands there, but with free ports and without the builds, which have been made.
+    /// The block as the page has it, but with free ports, and without the builds, which are done already.
     fn text(&self, free: &[String]) -> String {
         let mut text = block(&format!("test: {}", self.name));
         if let Some((build, rest)) = text.split_once('\n')
@@ -282,7 +283,7 @@ async fn all_blocks_work_one_after_the_other_and_leave_nothing_behind() {
     }
 }
 
-/// A command behind `$`, and what is shown for it.
+/// A command behind `$`, and the output that the page shows for it.
 fn transcript(name: &str) -> (String, String) {
     let block = block(&format!("test: {name}"));
     let (command, shown) = block.split_once('\n').expect("an answer");
@@ -348,7 +349,7 @@ async fn a_peer_prints_what_the_pages_show() {
     assert_eq!(without_ids(&shown), without_ids(&expected));
 }
 
-/// What a block may begin with that no test runs, because of what it takes or how long.
+/// The beginnings of blocks that no test runs, because they need other programs or too much time.
 const NOT_RUN: [&str; 6] = [
     "cargo run --release",
     "docker ",
@@ -375,9 +376,9 @@ fn every_block_for_a_shell_is_run_or_takes_what_a_test_has_not() {
     assert!(blocks > 8, "only {blocks} blocks for a shell");
 }
 
-// ---- What hubs answer -----------------------------------------------------------------------------------
+// ---- Answers of hubs ------------------------------------------------------------------------------------
 
-/// The value with its keys alone: leaves are null, and of an array there is the first element.
+/// The value with only its keys: leaves are null, and an array keeps only its first element.
 fn shape(value: &Value) -> Value {
     match value {
         Value::Object(members) => {
@@ -431,7 +432,7 @@ impl Listener {
     }
 }
 
-/// Two linked hubs with a peer each, who have discovered each other.
+/// Two linked hubs with one peer each. The peers have discovered each other.
 async fn two_hubs_with_ada_and_bob() -> ([HubProcess; 2], [Listener; 2]) {
     let first = HubProcess::start().await;
     let second = first.neighbour().start().await;
@@ -454,7 +455,7 @@ async fn every_path_answers_with_the_keys_that_the_pages_show() {
         let shown: Value = serde_json::from_str(&shown).expect("the page shows JSON");
         let mut answered = second.http_get(path).await.json();
         if let Some(dialects) = answered.get_mut("dialects").and_then(Value::as_object_mut) {
-            // That of the tests alone, where they are built with it.
+            // The dialect `trial` is only for tests, and exists only with the feature `trial-dialect`.
             dialects.remove("trial");
         }
         assert_eq!(shape(&shown), shape(&answered), "{path}");
@@ -492,9 +493,9 @@ async fn every_message_of_a_hub_has_the_keys_that_the_pages_show() {
     assert_eq!(shapes(&shown), shapes(&ada.heard));
 }
 
-// ---- What the pages name --------------------------------------------------------------------------------
+// ---- Names in the pages ---------------------------------------------------------------------------------
 
-/// The words of a text that begin with `prefix` and go on in small letters, digits and underscores.
+/// The words of a text that begin with `prefix`, with all small letters, digits and underscores that follow.
 fn words<'a>(text: &'a str, prefix: &'a str) -> impl Iterator<Item = &'a str> {
     text.match_indices(prefix).map(move |(start, _)| {
         let word = &text[start..];
@@ -536,7 +537,7 @@ fn links(page: &str) -> impl Iterator<Item = &str> {
         .filter(|target| !target.contains("://"))
 }
 
-/// The anchor of each heading of a page, as repositories' sites make them.
+/// The anchor of each heading of a page, as the sites of repositories make it.
 fn anchors(page: &str) -> BTreeSet<String> {
     let headings = page.lines().filter(|line| line.starts_with('#'));
     headings
@@ -599,7 +600,7 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The files of the tree in ARCHITECTURE.md, whose lines are indented by two spaces a level.
+/// The files of the tree in ARCHITECTURE.md. Its lines are indented by two spaces for each level.
 fn mapped_files(tree: &str) -> BTreeSet<PathBuf> {
     let mut directories: Vec<&str> = Vec::new();
     let mut files = BTreeSet::new();

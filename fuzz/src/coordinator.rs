@@ -1,4 +1,5 @@
-//! The dialect of Self-Streme's coordinator: a client's text in, and what its receivers are told because of it.
+//! The dialect of Self-Streme's coordinator: the text of a client, and the messages that its receivers get because of
+//! it.
 
 use hubmesh::dialect::coordinator::{Said, decode, encode_publication, encode_signal, metadata};
 use hubmesh::dialect::{DeliveredPublication, DeliveredSignal};
@@ -6,8 +7,8 @@ use hubmesh_core::ids::{Dialect, NetworkKey, PeerId, SignalKind};
 
 const NOW: u64 = 1_700_000_000_000;
 
-/// Reads a client's message. What is passed on because of it is JSON, holds the payload byte for byte, and says nothing of
-/// the sender that the sender said. What stands for metadata is one value.
+/// Reads a client's message. The message that the hub passes on is JSON and holds the payload byte for byte. It names
+/// the true sender, whatever the client wrote. The metadata that others are shown is one JSON value.
 pub fn coordinator(input: &[u8]) {
     let shown = metadata(Some(input));
     assert!(serde_json::from_str::<&serde_json::value::RawValue>(shown).is_ok());

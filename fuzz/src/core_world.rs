@@ -1,8 +1,8 @@
-//! A whole control plane with its exchange under histories of any kind: links, frames, clients, signals, time.
+//! A whole control plane with its exchange, in histories of any kind: links, frames, clients, signals, time.
 //!
-//! The input is read as a list of steps (`choices`), so that few of its bytes are wasted on what no decoder lets
-//! through. After each step the hub's own claims are exactly those that its clients were told they have, and what it
-//! counts of other hubs is what it holds of them.
+//! The input is read as a list of steps (`choices`), so that few of its bytes make frames that a decoder refuses. After
+//! each step the hub's own claims are exactly the claims that its clients were told of. The number of claims that the
+//! hub counts for each other hub is the number that it holds.
 
 mod choices;
 
@@ -24,12 +24,12 @@ use choices::Choices;
 
 /// The most steps of one history.
 const MOST_STEPS: usize = 400;
-/// More outputs or effects of one step than this are an endless loop.
+/// If one step causes more outputs and effects than this, it is an endless loop.
 const ENDLESS: usize = 100_000;
 const ME: HubId = HubId([80; 20]);
 const WALL_MS: u64 = 1_700_000_000_000;
 
-/// Plays the history that the input tells, and then parts from everybody.
+/// Plays the history that the input describes. At the end the hub drains and leaves the mesh.
 pub fn core_world(input: &[u8]) {
     let mut choices = Choices(input);
     let mut world = World::new(&mut choices);
@@ -51,16 +51,16 @@ pub fn core_world(input: &[u8]) {
     world.carry_out(&mut choices);
 }
 
-/// One hub, and what its driver knows of it.
+/// One hub, and the data that its driver has about it.
 struct World {
     core: Core,
     micros: u64,
     last_link: u64,
     links: BTreeMap<LinkId, Encoder>,
     last_claim: u64,
-    /// Every client that asked for something and was not refused.
+    /// The claims that clients have asked for and that the hub has not refused.
     asked: BTreeMap<ClaimNo, Source>,
-    /// Those that were told that they are in.
+    /// The claims that the hub has accepted.
     live: BTreeSet<ClaimNo>,
     probes: Vec<u64>,
     dials: Vec<DialId>,
@@ -231,7 +231,7 @@ impl World {
         let directory = self.core.directory().read();
         let mut exchange = self.core.exchange().lock();
         let seq = directory.own_seq(claim);
-        // A refusal is as good an answer as any.
+        // The exchange may refuse the signal.
         let signal = Signal {
             source,
             target: &target,
@@ -271,7 +271,8 @@ impl World {
         for frame in frames {
             match checked {
                 true => exchange.handle(now, &*directory, frame, link),
-                // As if its source could be behind any link: what is checked first must not be all that protects.
+                // As if the source could be behind any link: the exchange must be safe even without the check of the
+                // link.
                 false => exchange.take_in(now, &*directory, frame, link),
             }
         }
@@ -292,7 +293,7 @@ impl World {
             .handle_message(self.now(), link, &message.freeze());
     }
 
-    /// Carries out all that the core and the exchange want done, until they want nothing.
+    /// Carries out all outputs of the core and all effects of the exchange, until none is left.
     fn carry_out(&mut self, choices: &mut Choices<'_>) {
         for _ in 0..ENDLESS {
             if let Some(output) = self.core.poll_output() {
@@ -318,7 +319,7 @@ impl World {
         }
     }
 
-    /// False if the exchange wants nothing.
+    /// False if the exchange has no effect.
     fn carry_out_effect(&mut self, choices: &mut Choices<'_>) -> bool {
         let now = self.now();
         let exchange = Arc::clone(self.core.exchange());

@@ -1,4 +1,4 @@
-//! The handshake on `/mesh`, which anyone who reaches the port may speak.
+//! The handshake on `/mesh`, which any program that reaches the port may begin.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -10,7 +10,8 @@ use hubmesh::mesh::handshake::{self, HandshakeError, Identity};
 use hubmesh_core::ids::{HubId, Incarnation};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-/// The other end: says what it was given, each message with a byte of kind and one of length in front, then closes.
+/// The other end. It sends the messages of the input, and then closes. In front of each message the input has one byte
+/// for its kind and one for its length.
 struct Script {
     lines: VecDeque<Message>,
 }
@@ -26,7 +27,7 @@ impl Script {
                 1 => Message::Pong(bytes),
                 2 => Message::Text(String::from_utf8_lossy(body).into_owned().into()),
                 3 => Message::Close(None),
-                // Past the limit of a greeting.
+                // May be longer than a greeting may be.
                 4 => Message::Binary(body.repeat(20).into()),
                 _ => Message::Binary(bytes),
             });
@@ -64,7 +65,8 @@ impl Sink<Message> for Script {
     }
 }
 
-/// Shakes hands with whatever the other end says, from either side. Without the token no link comes of it.
+/// Does a handshake with the other end, first as the hub that accepts, then as the hub that dials. Without the token,
+/// no link is made.
 pub fn greeting(input: &[u8]) {
     let me = Identity {
         hub: HubId([7; 20]),

@@ -1,8 +1,9 @@
-//! What is fuzzed: each function takes any bytes and panics when a decoder breaks its promise.
+//! The functions that are fuzzed: each one accepts any bytes, and panics when a decoder breaks its promise.
 //!
-//! The promises are more than "does not panic": what was read and is written again reads the same, and what is
-//! passed on to others is well formed. `fuzz_targets/` hands these functions to libFuzzer, and `tests/fuzz_smoke.rs`
-//! runs them on the stable compiler, over the corpus and mutations of it. They know nothing of either.
+//! The promises are more than "does not panic". A message that was read and is written again reads the same. A message
+//! that is passed on to others is well formed. `fuzz_targets/` hands these functions to libFuzzer.
+//! `tests/fuzz_smoke.rs` runs them on the stable compiler, over the corpus and mutations of it. The functions depend on
+//! neither.
 
 mod coordinator;
 mod core_world;

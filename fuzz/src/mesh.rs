@@ -1,4 +1,4 @@
-//! What hubs tell each other once a link stands: control messages with their dictionary, and data messages.
+//! The messages of hubs on a link, after the handshake: control messages with their dictionary, and data messages.
 
 use bytes::{Bytes, BytesMut};
 use hubmesh_core::frames::DataFrame;
@@ -6,15 +6,15 @@ use hubmesh_core::wire::{
     Decoder, Encoder, MAX_SLOTS, decode_data, encode_data, is_data, split_data,
 };
 
-/// Reads the control messages of one link, each with two bytes of length in front. What was read is written again
-/// by one encoder, and reads the same at the other end of it: both ends hold the same dictionary.
+/// Reads the control messages of one link, each with its length in two bytes in front. One encoder writes the frames
+/// again, and the other end reads the same frames, because both ends hold the same dictionary.
 pub fn mesh_control(input: &[u8]) {
     let mut decoder = Decoder::new();
     let mut encoder = Encoder::new();
     let mut second = Decoder::new();
     for message in messages(input) {
         let Ok(frames) = decoder.decode(&message) else {
-            // The link is closed.
+            // A hub closes the link here.
             return;
         };
         assert!(
@@ -30,7 +30,7 @@ pub fn mesh_control(input: &[u8]) {
     }
 }
 
-/// Splits the input into messages; the last one is what is left.
+/// Splits the input into messages. The last message may be shorter than its length says.
 fn messages(mut input: &[u8]) -> Vec<Bytes> {
     let mut messages = Vec::new();
     while let Some((length, rest)) = input.split_first_chunk() {
@@ -45,8 +45,8 @@ fn messages(mut input: &[u8]) -> Vec<Bytes> {
     messages
 }
 
-/// Reads a data message, as its destination and every hop on the way do. What was read is written again and reads
-/// the same.
+/// Reads a data message, as its destination and every hop on the way do. The frames are written again, and read the
+/// same.
 pub fn mesh_data(input: &[u8]) {
     let message = Bytes::copy_from_slice(input);
     if let Ok(frames) = split_data(&message) {

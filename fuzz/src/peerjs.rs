@@ -1,4 +1,4 @@
-//! The PeerJS dialect: a client's text in, and what others are told because of it.
+//! The PeerJS dialect: the text of a client, and the messages that others get because of it.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 
 const SENDER: &str = "the one who sends";
 
-/// Reads a client's message, as one of a realm and as one of a room. Whatever it says, all that is written because of
-/// it is one JSON object that names its true sender, and what was written and is read again says the same.
+/// Reads a client's message, once for a client in a realm and once for a client in a room. Each message that the hub
+/// writes because of it is one JSON object. A signal names its true sender, and reads as the same signal again.
 pub fn peerjs(input: &[u8]) {
     let Ok(input) = std::str::from_utf8(input) else {
         return;
@@ -46,7 +46,7 @@ fn obey(dialect: Dialect, command: Command<'_>) {
                 payload: &payload,
             };
             let told = encode_signal(dialect, &signal, 1).expect("what was read can be written");
-            // The names of what a client adds are its own, as it wrote them.
+            // Fields that the client added keep the names that the client wrote.
             let told_readable = json::well_formed(&told);
             let told_fields = fields(&told_readable);
             assert_eq!(text(told_fields["src"]), SENDER);
@@ -75,7 +75,7 @@ fn obey(dialect: Dialect, command: Command<'_>) {
     }
 }
 
-/// One JSON object, field by field; of two of one name, the last.
+/// The fields of one JSON object. If two have the same name, the last one counts.
 fn fields(text: &str) -> BTreeMap<String, &RawValue> {
     serde_json::from_str(text).expect("one JSON object")
 }

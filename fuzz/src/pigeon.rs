@@ -1,4 +1,4 @@
-//! The native dialect: a client's text in, and what others are told because of it.
+//! The native dialect: the text of a client, and the messages that others get because of it.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +15,8 @@ use serde_json::value::RawValue;
 const DIALECT: Dialect = Dialect::Pigeon;
 const SENDER: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// Reads a client's message. Whatever it says, all that is written because of it is JSON, says who it is from, and
-/// carries payloads byte for byte.
+/// Reads a client's message. Each message that the hub writes because of it is JSON, names its sender, and holds the
+/// payload byte for byte.
 pub fn pigeon(input: &[u8]) {
     let Ok(input) = std::str::from_utf8(input) else {
         return;
@@ -77,7 +77,7 @@ fn announce(sender: &PeerId, network: &NetworkKey, data: Option<Bytes>) {
     }
 }
 
-/// One JSON object, field by field.
+/// The fields of one JSON object.
 fn fields(text: &str) -> BTreeMap<String, &RawValue> {
     serde_json::from_str(text).expect("one JSON object")
 }

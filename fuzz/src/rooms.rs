@@ -1,4 +1,5 @@
-//! The dialect of rooms: a client's text in, what its receivers are told because of it, and what other hubs say of a room.
+//! The dialect of rooms: the text of a client, the messages that its receivers get because of it, and the data that
+//! other hubs send about a room.
 
 use hubmesh::dialect::rooms::{
     Said, decode, describe, encode_publication, encode_signal, user_name,
@@ -11,8 +12,9 @@ use serde_json::value::RawValue;
 
 const NOW: u64 = 1_700_000_000_000;
 
-/// Reads a client's message. What is passed on because of it is JSON and holds the payload byte for byte. Whatever another
-/// hub keeps of a room or shows of a member is described as JSON, with the host that follows from its members.
+/// Reads a client's message. The message that the hub passes on is JSON and holds the payload byte for byte. Any record
+/// of a room and any data of a member from another hub are described as JSON, with the number of members that the room
+/// has.
 pub fn rooms(input: &[u8]) {
     another_hub_says(input);
     let Ok(input) = std::str::from_utf8(input) else {
@@ -60,7 +62,7 @@ fn another_hub_says(input: &[u8]) {
     });
     let members = Vec::new();
     let told = describe("any", &Room { record, members }, "idle", NOW);
-    // Strings of halves of characters are passed on as they are, which this reader would not take.
+    // The hub passes on strings with halves of surrogate pairs as they are. Only the check as raw JSON accepts those.
     assert!(serde_json::from_str::<&RawValue>(&told).is_ok(), "{told}");
     if let Ok(told) = serde_json::from_str::<Value>(&told) {
         assert_eq!(told["state"], "idle");

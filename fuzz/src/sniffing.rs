@@ -1,4 +1,4 @@
-//! A connection whose first text tells its dialect: frames that are no text, then that one.
+//! A connection whose first text tells its dialect: first come frames that are not text, then that text.
 
 use hubmesh::dialect::coordinator::{Said, decode};
 use hubmesh::dialect::protocol::{Actions, Beginning};
@@ -6,8 +6,9 @@ use hubmesh::dialect::sniffing::{Sniffing, error};
 use hubmesh::dialect::{HubEvent, Protocol};
 use hubmesh_core::ids::{Dialect, PeerId};
 
-/// The first two bytes are how many other frames come before the text, which is the rest. What is said of a text that no
-/// dialect begins with is JSON; one that is recognised is heard by that dialect, and not as something that it has no word for.
+/// The first two bytes are the number of other frames before the text; the rest is the text. If no dialect begins with
+/// the text, the hub's answer is JSON. If a dialect is recognised, its protocol handles the text, and knows the kind of
+/// message.
 pub fn sniffing(input: &[u8]) {
     let Some((frames, text)) = input.split_first_chunk() else {
         return;

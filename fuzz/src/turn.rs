@@ -1,4 +1,4 @@
-//! What clients of STUN and TURN send: single packets of any bytes, and histories of well-formed ones.
+//! The packets of STUN and TURN clients: single packets of any bytes, and histories of well-formed packets.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ mod stage;
 use model::{CHANNELS, PEERS, Step};
 use stage::{Client, Stage, path};
 
-/// Takes one packet of a stranger and of a client that has a relay and gave nobody leave. Nothing is relayed, and the
-/// stranger gets at most one and a half times what it sent.
+/// Handles one packet, from a stranger and from a client that has a relay but no permission for any peer. The server
+/// relays nothing. Its answer to the stranger is at most one and a half times as long as the packet, headers included.
 pub fn stun(input: &[u8]) {
     let Some((kind, packet)) = input.split_first() else {
         return;
@@ -35,7 +35,7 @@ pub fn stun(input: &[u8]) {
     let port = ada.allocate(&mut stage).expect("a relay");
     assert!(stage.client(ada.path, packet).is_none());
     assert!(stage.peer(port, "192.0.2.77:1", packet).is_none());
-    // As a stream, cut into packets.
+    // The same bytes as a stream, cut into packets.
     from.transport = Transport::Stream;
     let mut rest = packet;
     while let Frame::Packet { length, padded } = Frame::at(rest) {
@@ -50,7 +50,7 @@ pub fn stun(input: &[u8]) {
     assert!(stage.open.is_empty(), "no relay outlives its time");
 }
 
-/// Plays the history that the input tells, three bytes a step, on the server and on the model.
+/// Plays the history that the input describes on the server and on the model. Each step has three bytes.
 pub fn turn_world(input: &[u8]) {
     let steps = input.as_chunks::<3>().0.iter().take(400);
     model::play(steps.map(|[kind, one, other]| step(*kind, *one, *other)));

@@ -1,4 +1,4 @@
-//! The server's end of a client's WebSocket: whatever is cut where, the same comes out.
+//! The server's end of a client's WebSocket: it reads the same messages wherever the bytes are cut.
 
 use std::io;
 use std::pin::Pin;
@@ -9,11 +9,12 @@ use hubmesh::session::intake::Intake;
 use hubmesh::session::socket::{Incoming, ReadError, Socket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The longest message that is taken, in bytes.
+/// The longest message that the socket accepts, in bytes.
 const LONGEST: usize = 300;
 
-/// Reads one client's bytes, of which the first says how many of the next tell where they are cut: in one piece, in these
-/// pieces, and byte by byte. What is read is the same, and no text is longer than allowed.
+/// Reads one client's bytes in one piece, in the pieces that the input names, and byte by byte. The first byte of the
+/// input is the number of cuts, the next bytes are the cuts, and the rest is the client's. The messages are the same
+/// each time, and no text is longer than allowed.
 pub fn ws(input: &[u8]) {
     let Some((cuts, rest)) = input.split_first() else {
         return;
@@ -30,8 +31,8 @@ pub fn ws(input: &[u8]) {
     }
 }
 
-/// What a socket reads of this, the first `ahead` bytes of which came with the request, until there is no more or
-/// something is wrong.
+/// The messages that a socket reads from `data`, up to its end or to an error. The first `ahead` bytes came with the
+/// request.
 fn read(data: &[u8], cuts: &[u8], ahead: usize) -> (Vec<Incoming>, Option<ReadError>) {
     let (ahead, data) = data.split_at(ahead.min(data.len()));
     let wire = Wire { data, cuts };
@@ -42,14 +43,14 @@ fn read(data: &[u8], cuts: &[u8], ahead: usize) -> (Vec<Incoming>, Option<ReadEr
     loop {
         loop {
             match socket.next_incoming() {
-                // How often a long message is told of while it comes depends on the pieces that it comes in.
+                // The number of fragments that a long message is reported in depends on the cuts.
                 Ok(Some(Incoming::Fragment)) => {}
                 Ok(Some(incoming)) => got.push(incoming),
                 Ok(None) => break,
                 Err(why) => return (got, Some(why)),
             }
         }
-        // What it answers goes nowhere, and never waits.
+        // The wire drops the answers of the socket, and never makes them wait.
         let _ = socket.poll_write(&mut context);
         match socket.poll_fill(&mut context) {
             Poll::Ready(Ok(1..)) => {}
@@ -58,10 +59,10 @@ fn read(data: &[u8], cuts: &[u8], ahead: usize) -> (Vec<Incoming>, Option<ReadEr
     }
 }
 
-/// A connection that gives its bytes in pieces, and takes whatever is written.
+/// A connection that gives its bytes in pieces, and accepts all that the socket writes.
 struct Wire<'a> {
     data: &'a [u8],
-    /// The length of each piece, less one; then all the rest at once.
+    /// The length of each piece, less one. After the last of them, the rest is one piece.
     cuts: &'a [u8],
 }
 

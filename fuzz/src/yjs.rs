@@ -1,4 +1,4 @@
-//! The dialect of y-webrtc: a client's text in, and what the subscribers of a topic are told because of it.
+//! The dialect of y-webrtc: the text of a client, and the messages that the subscribers of a topic get because of it.
 
 use hubmesh::dialect::DeliveredPublication;
 use hubmesh::dialect::yjs::{Said, decode, encode_publication};
@@ -6,8 +6,8 @@ use hubmesh_core::ids::{Dialect, NetworkKey, PeerId, SignalKind};
 
 const MEMBERS: &str = ",\"clients\":7}";
 
-/// Reads a client's message. What is published because of it is the message byte for byte, but for what is added behind
-/// it, and reads as one to the same topic.
+/// Reads a client's message. The hub publishes it byte for byte, and adds the number of clients at its end. The
+/// published message reads as one to the same topic.
 pub fn yjs(input: &[u8]) {
     let Ok(input) = std::str::from_utf8(input) else {
         return;

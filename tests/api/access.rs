@@ -1,4 +1,4 @@
-//! Who may ask for what.
+//! The rights that each request needs.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ use crate::{get, post, post_as};
 const ADMIN: &str = "an-operator-s-token";
 const CLEANUP: &str = "/api/maintenance/cleanup";
 
-/// Where the hub says that it serves operators.
+/// The address at which the hub serves operators, from its log.
 async fn admin_addr(hub: &HubProcess) -> SocketAddr {
     let mut found = None;
     eventually("the second door is named", async || {
@@ -70,7 +70,7 @@ async fn without_a_token_only_this_machine_may_look_after_the_hub_and_nobody_spe
     );
 }
 
-/// A hub that takes tokens, with the room `r` that `host` has made.
+/// A hub that accepts tokens, with the room `r`, which `host` has created.
 async fn with_room() -> HubProcess {
     let hub = HubProcess::builder().env("JWT_SECRET", SECRET);
     let hub = hub.env("ADMIN_ADDR", "127.0.0.1:0");
@@ -110,7 +110,7 @@ async fn a_visit_ends_with_its_token_and_by_a_ban_of_its_subject() {
     let now = std::time::SystemTime::UNIX_EPOCH
         .elapsed()
         .expect("after 1970");
-    // With the grace of clocks it has two or three seconds.
+    // The token expired 27 seconds ago. With the grace for clocks it is valid for two or three seconds more.
     let over = json!({"sub": "eve", "exp": now.as_secs() - 27});
     let answer = join(&hub, "eve", over).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
@@ -178,7 +178,7 @@ async fn the_operators_token_is_what_changes_take_where_there_is_one() {
         post_as(&hub, CLEANUP, &json!({}), &shown).await.status,
         StatusCode::OK
     );
-    // All rooms are for operators; one is for whoever may enter it.
+    // Only operators may see all rooms. A client may see a room that it may enter.
     for (path, as_peer, as_admin) in [
         ("/api/rooms", StatusCode::UNAUTHORIZED, StatusCode::OK),
         ("/api/stats", StatusCode::UNAUTHORIZED, StatusCode::OK),
@@ -232,7 +232,7 @@ async fn the_operators_door_keeps_what_it_answers_from_pages_of_others() {
         .env("ADMIN_ADDR", "127.0.0.1:0")
         .start()
         .await;
-    // On the public port there is nothing of it.
+    // The public port has none of these paths.
     for path in ["/api/rooms", "/api/stats"] {
         assert_eq!(
             hub.http_get(path).await.status,

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use crate::hub_process::{HttpAnswer, HubProcess, eventually};
 use crate::{get, has_members, post};
 
-/// Two hubs with a room that both know. The newest connection has every id, or the one that is alive.
+/// Two hubs with a room that both know. `duplicate` decides who has an id: the newest client, or the client that is
+/// alive.
 async fn two(duplicate: &str) -> [HubProcess; 2] {
     let first = HubProcess::builder().env("DUPLICATE_PEER", duplicate);
     let first = first.start().await;
@@ -58,9 +59,9 @@ async fn a_user_who_asks_at_two_hubs_at_once_is_in_the_room_once() {
         for answer in &answers {
             let is_fair = [
                 StatusCode::OK,
-                // The other hub was first.
+                // The other hub let the user in first.
                 StatusCode::CONFLICT,
-                // The user went to and fro too often.
+                // The user moved between the hubs too often.
                 StatusCode::TOO_MANY_REQUESTS,
             ];
             assert!(
@@ -78,7 +79,7 @@ async fn a_user_who_asks_at_two_hubs_at_once_is_in_the_room_once() {
             })
             .await;
         }
-        // One of them keeps him for longer, and the other knows where he is.
+        // One hub keeps bob's visit for longer. The other hub knows which one that is.
         eventually("he leaves", async || {
             let left = post(&hubs[0], "/api/rooms/r/leave", &json!({"userId": "bob"})).await;
             left.status == StatusCode::OK

@@ -42,7 +42,7 @@ async fn rooms_of_all_hubs_are_listed_with_their_peers() {
     }
     let told = get(&first, "/rooms/elsewhere/peers", StatusCode::OK).await;
     assert_eq!(told["peers"], json!([]), "as in the original");
-    // Those that are registered are in no room of theirs that one could ask for.
+    // Registered peers are in a network of their own, which a request cannot read as a room.
     let told = get(&first, "/rooms/%00registered/peers", StatusCode::OK).await;
     assert_eq!(told["peers"], json!([]));
     assert_eq!(told["next"], Value::Null);

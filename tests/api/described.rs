@@ -1,5 +1,6 @@
-//! What `/api` and `/admin/api` say of themselves: true of their routes, and of what they answer to requests that
-//! schemathesis makes of it. That each route is described, and nothing else, `src/http/openapi.rs` looks at.
+//! The descriptions of `/api` and `/admin/api` are true of their routes, and of the answers to requests that
+//! schemathesis makes from the descriptions. `src/http/openapi.rs` checks that the descriptions have every route, and
+//! no other.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -43,14 +44,14 @@ async fn every_path_that_is_described_answers_the_methods_that_are_described() {
     assert_eq!(named, paths.keys().map(String::as_str).collect());
 }
 
-/// The same requests at each run.
+/// With one seed, the requests are the same in each run.
 const SEED: &str = "20261121";
-/// Requests of each kind for each operation.
+/// The number of requests of each kind for each operation.
 const EXAMPLES: &str = "8";
-/// It takes about twenty seconds.
+/// The limit of a run, which takes about twenty seconds.
 const LIMIT: Duration = Duration::from_secs(110);
 
-/// The program that scripts/test installs, or a line that there is none.
+/// The program that `scripts/test` installs, or the one of this machine. If there is neither, it prints a line.
 fn schemathesis() -> Option<std::path::PathBuf> {
     let own =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/schemathesis/bin/schemathesis");
@@ -60,7 +61,7 @@ fn schemathesis() -> Option<std::path::PathBuf> {
     }
 }
 
-/// Has requests made of a description, and fails where one of them is not answered as that says.
+/// Makes requests from a description, and fails if an answer is not as the description says.
 async fn fuzz(hub: &HubProcess, description: &str, more: &[&str]) {
     let Some(program) = schemathesis() else {
         return;
@@ -92,16 +93,16 @@ async fn fuzz(hub: &HubProcess, description: &str, more: &[&str]) {
     let shown = String::from_utf8_lossy(&output.stdout);
     let complained = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{shown}\n{complained}");
-    // The hub is none the worse for it.
+    // The hub still works.
     get(hub, "/api/health", StatusCode::OK).await;
 }
 
-/// What a description cannot say of these: bounds in bytes of UTF-8, and rooms that were made meanwhile.
+/// A check that is left out: a description cannot state bounds in bytes of UTF-8, or rooms that were created meanwhile.
 const EXCLUDED: &str = "positive_data_acceptance";
 
 const TOKEN: &str = "for-operators-and-for-clients";
 
-/// A hub at which nobody asks too often.
+/// A hub without a limit for the requests of one address.
 fn patient() -> HubBuilder {
     HubProcess::builder().env("CONNECTS_PER_MINUTE_PER_IP", "0")
 }
@@ -109,7 +110,7 @@ fn patient() -> HubBuilder {
 #[tokio::test]
 async fn requests_that_are_made_of_the_description_are_answered_as_it_says() {
     let hub = patient().start().await;
-    // Without a key that signs, tokens are 501, which no fuzzer takes for an answer.
+    // Without a key to sign with, requests for tokens get 501, which a fuzzer takes for a fault.
     fuzz(
         &hub,
         "/api/openapi.json",
@@ -143,7 +144,7 @@ async fn so_are_those_of_operators() {
         .send(json!({"type": "create-room", "data": {"roomName": "Notes", "userName": "Ada"}}))
         .await;
     let bearer = format!("Authorization: Bearer {TOKEN}");
-    // A stream of events has no end to wait for.
+    // A stream of events never ends, and would be waited for.
     let more = ["--header", &bearer, "--exclude-path", "/admin/api/events"];
     fuzz(&hub, "/admin/api/openapi.json", &more).await;
 }

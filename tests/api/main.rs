@@ -1,5 +1,5 @@
-//! `/api` on real hubs: rooms over HTTP beside clients with connections, who may ask for what, how it describes itself, and
-//! what happens when memory is short.
+//! `/api` on real hubs: rooms over HTTP beside clients with connections, the rights that requests need, the description
+//! of `/api`, and hubs that are short of memory.
 
 #[path = "../common/hub_process.rs"]
 mod hub_process;
@@ -27,12 +27,12 @@ use serde_json::{Value, json};
 use hub_process::{HttpAnswer, HubProcess, eventually, send};
 use json_client::JsonClient;
 
-/// A request with this JSON as its body.
+/// A POST with this JSON as its body.
 async fn post(hub: &HubProcess, path: &str, body: &Value) -> HttpAnswer {
     post_as(hub, path, body, &[]).await
 }
 
-/// The same with more headers.
+/// A POST of JSON, with more headers.
 async fn post_as(
     hub: &HubProcess,
     path: &str,
@@ -45,14 +45,14 @@ async fn post_as(
     send(hub.addr, Method::POST, path, &all, body).await
 }
 
-/// What is answered with this status.
+/// The JSON of an answer that must have this status.
 async fn get(hub: &HubProcess, path: &str, status: StatusCode) -> Value {
     let answer = hub.http_get(path).await;
     assert_eq!(answer.status, status, "{path}: {}", answer.body);
     answer.json()
 }
 
-/// A client of rooms that has said who it is.
+/// A client of rooms that has sent its user id.
 async fn authenticated(hub: &HubProcess, user: &str, room: &str) -> JsonClient {
     let mut client = JsonClient::at(hub, "/rooms").await;
     let said = json!({"type": "auth", "userId": user, "roomId": room});
@@ -60,7 +60,7 @@ async fn authenticated(hub: &HubProcess, user: &str, room: &str) -> JsonClient {
     client
 }
 
-/// Waits until a hub knows a room with so many members.
+/// Waits until the hub knows the room with this many members.
 async fn has_members(hub: &HubProcess, room: &str, many: usize) {
     eventually("the room has its members", async || {
         let answer = hub.http_get(&format!("/api/rooms/{room}/peers")).await;

@@ -1,5 +1,5 @@
-//! A hub that is short of memory: rooms without a member end, nobody is let in, members of rooms notice nothing, and it comes
-//! back by itself.
+//! A hub that is short of memory: it ends rooms without a member and refuses clients, and members of rooms notice
+//! nothing. It recovers by itself.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -8,15 +8,15 @@ use crate::hub_process::{HubProcess, eventually};
 use crate::json_client::JsonClient;
 use crate::{authenticated, get, post};
 
-/// What is kept of each room of the flood, in bytes.
+/// The content of each room of the flood, in bytes.
 const KEPT: usize = 256 * 1024;
-/// How many rooms a flood has at most. All of them together would take several times as much as the thresholds leave.
+/// The most rooms of a flood. All of them together would need several times the memory that the thresholds leave.
 const MOST: usize = 400;
-/// How many MiB of its own a hub has to the first threshold, and to the second.
+/// The MiB from the memory of an idle hub to the first threshold, and to the second.
 const TO_WARNING: u64 = 12;
 const TO_CRITICAL: u64 = 24;
 
-/// What an idle hub takes, in MiB.
+/// The memory of an idle hub, in MiB.
 async fn idle() -> u64 {
     let hub = HubProcess::start().await;
     let told = get(&hub, "/api/health", StatusCode::OK).await;
@@ -49,7 +49,7 @@ async fn count(hub: &HubProcess, metric: &str) -> u64 {
     line.and_then(|rest| rest.trim().parse().ok()).unwrap_or(0)
 }
 
-/// Two clients in a room, who tell each other something again and again.
+/// Two clients in a room, which send each other messages again and again.
 struct Pair {
     ada: JsonClient,
     bob: JsonClient,
@@ -70,7 +70,7 @@ impl Pair {
         Pair { ada, bob }
     }
 
-    /// They notice nothing: what the other says is all that each hears.
+    /// The clients notice nothing of the flood: each one hears only the other's messages.
     async fn talk(&mut self) {
         let offer = json!({"type": "sdp-offer", "targetUserId": "bob", "data": {"sdp": "v=0"}});
         self.ada.send(offer).await;
@@ -93,7 +93,7 @@ async fn a_flood_of_rooms_that_nobody_is_in_ends_them_and_nobody_else_notices() 
     let mut made = 0;
     for number in 0..MOST {
         let answer = post(&hub, "/api/rooms", &room(number, None)).await;
-        // It may have been critical for a moment.
+        // The hub may have been critical for a moment.
         let shed = answer.status == StatusCode::SERVICE_UNAVAILABLE;
         assert!(
             shed || answer.status == StatusCode::CREATED,
@@ -127,7 +127,7 @@ async fn a_hub_that_takes_too_much_lets_nobody_in_until_it_takes_less() {
     let hub = small_hub().await;
     let mut pair = Pair::new(&hub).await;
     let mut waiting = authenticated(&hub, "cy", "new").await;
-    // Rooms with a member are not ended, so that the flood goes on to the second threshold.
+    // The hub does not end rooms with a member, so the flood reaches the second threshold.
     let mut hosted = Vec::new();
     for number in 0..MOST {
         let host = format!("host {number}");
@@ -146,7 +146,7 @@ async fn a_hub_that_takes_too_much_lets_nobody_in_until_it_takes_less() {
     }
     assert!(hosted.len() < MOST, "the flood was not held up");
     assert_eq!(state(&hub).await, "critical");
-    // Whoever connects anew, in any dialect.
+    // The hub refuses new connections in any dialect.
     let peer = "ab".repeat(20);
     for path in [
         "/rooms".to_owned(),
@@ -158,7 +158,7 @@ async fn a_hub_that_takes_too_much_lets_nobody_in_until_it_takes_less() {
         let refused = refused.err().unwrap_or_else(|| panic!("{path} is let in"));
         assert!(refused.to_string().contains("503"), "{path}: {refused}");
     }
-    // Whoever is there, and asks for a room.
+    // A client that is connected and asks for a room is refused too.
     for said in [
         json!({"type": "create-room"}),
         json!({"type": "join-room", "roomId": "theirs"}),
@@ -177,7 +177,7 @@ async fn a_hub_that_takes_too_much_lets_nobody_in_until_it_takes_less() {
     assert!(count(&hub, "hubmesh_refusals_total{reason=\"memory\"}").await >= 4);
     assert_eq!(count(&hub, "hubmesh_memory_pressure").await, 2);
 
-    // Nobody has to do anything but go: what is left is ended.
+    // The hosts only have to leave: the hub ends the rooms without a member.
     for (number, host) in &hosted {
         let path = format!("/api/rooms/flood%20{number}/leave");
         leave(&hub, &path, host).await;

@@ -1,5 +1,5 @@
-//! Rooms over HTTP in a narrow mesh, whose hubs know only the networks of their own clients: the hub that is asked asks
-//! the others.
+//! Rooms over HTTP in a narrow mesh, whose hubs know only the networks of their own clients. A hub that gets a request
+//! asks the other hubs.
 
 use http::{Method, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::hub_process::{HubBuilder, HubProcess, eventually};
 use crate::{authenticated, get, has_members, post};
 
-/// From the first peer on. A hub that does not answer counts as a part of the mesh for longer than a test takes.
+/// The mesh is narrow from the first peer on. A hub that does not answer stays a part of the mesh for longer than a
+/// test takes.
 fn narrow(builder: HubBuilder) -> HubBuilder {
     let builder = builder.env("MESH_FULL_DIRECTORY_PEERS", "0");
     builder.env("MESH_HOLD_MS", "60000")
@@ -22,8 +23,8 @@ async fn metric(hub: &HubProcess, name: &str) -> String {
     value.unwrap_or_default().trim().to_owned()
 }
 
-/// A chain of three hubs. The first holds the room "notes", whose host is ada and in which bob is; the second holds the
-/// room "empty", in which nobody is. No client is at the third, which knows of the rooms that they are there.
+/// A chain of three hubs. The first holds the room "notes", with ada as its host and bob as a member. The second holds
+/// the room "empty", which has no member. The third has no client, and knows only that the rooms exist.
 async fn chain() -> [HubProcess; 3] {
     chain_of(|builder| builder).await
 }
@@ -48,7 +49,7 @@ async fn chain_of(more: impl Fn(HubBuilder) -> HubBuilder) -> [HubProcess; 3] {
         })
         .await;
     }
-    // It has turned once it follows no room of the others any more: bans are of interest to every hub.
+    // The third hub is narrow once it follows no room of the others. Its one interest is the bans, as at every hub.
     eventually("both rooms are listed, and not followed", async || {
         let told = get(&third, "/api/rooms", StatusCode::OK).await;
         told["count"] == 2 && metric(&third, "hubmesh_mesh_interests").await == "1"
@@ -80,7 +81,7 @@ async fn the_list_of_rooms_has_those_of_all_hubs_page_by_page() {
     assert_eq!(shown, expected, "{told}");
     assert_eq!(rooms[1]["hostId"], "ada");
     assert_eq!(told["notAnswered"], Value::Null, "{told}");
-    // What each hub says of a room of its own, it says everywhere.
+    // The list at another hub has the same data as the room's own hub.
     let own = get(&first, "/api/rooms/notes", StatusCode::OK).await;
     assert_eq!(rooms[1]["createdAt"], own["metadata"]["createdAt"]);
     for name in ["a", "b", "c"] {
@@ -160,7 +161,7 @@ async fn a_user_enters_leaves_and_creates_a_room_at_any_hub() {
     let again = json!({"roomId": "notes", "hostId": "ada"});
     let again = post(&third, "/api/rooms", &again).await;
     assert_eq!(again.status, StatusCode::CONFLICT, "{}", again.body);
-    // She is still the host at her hub.
+    // Ada is still the host at her hub.
     let own = get(&first, "/api/rooms/notes", StatusCode::OK).await;
     assert_eq!(
         (&own["metadata"]["hostId"], &own["metadata"]["peerCount"]),
@@ -210,7 +211,7 @@ async fn a_hub_that_does_not_answer_is_named_and_what_others_know_is_shown() {
     let room = async { get(&third, "/api/rooms/notes", StatusCode::SERVICE_UNAVAILABLE).await };
     let list = async {
         let mut list = Value::Null;
-        // What it said a moment ago counts for a second.
+        // The last answer of the silent hub counts for one second.
         eventually("it is named", async || {
             list = get(&third, "/api/rooms", StatusCode::OK).await;
             list["notAnswered"] == json!([id])
@@ -223,7 +224,7 @@ async fn a_hub_that_does_not_answer_is_named_and_what_others_know_is_shown() {
     assert_eq!(list["rooms"][0]["roomId"], "empty", "{list}");
     assert_eq!(list["rooms"].as_array().map(Vec::len), Some(1), "{list}");
     assert_eq!(room["notAnswered"], json!([id]), "{room}");
-    // Nor is a room made or entered that such a hub may have.
+    // No room that the silent hub may have is created, entered or left.
     for (path, said) in [
         ("/api/rooms", json!({"roomId": "notes", "hostId": "cy"})),
         ("/api/rooms/notes/join", json!({"userId": "cy"})),
@@ -234,7 +235,7 @@ async fn a_hub_that_does_not_answer_is_named_and_what_others_know_is_shown() {
         assert_eq!(told.status, status, "{path}: {}", told.body);
         assert_eq!(told.json()["notAnswered"], json!([id]), "{path}");
     }
-    // It is not waited for again at once.
+    // The next request does not wait for the silent hub.
     let began = tokio::time::Instant::now();
     let list = get(&third, "/api/rooms?limit=3", StatusCode::OK).await;
     assert_eq!(list["notAnswered"], json!([id]), "{list}");

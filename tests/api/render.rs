@@ -1,4 +1,4 @@
-//! `render.yaml`: OctateCode's environment, as it is, on Render.
+//! `render.yaml`: a hub on Render, with OctateCode's environment unchanged.
 
 use http::StatusCode;
 use hubmesh::config::{Config, SETTINGS, Setting};
@@ -7,7 +7,7 @@ use crate::get;
 use crate::hub_process::HubProcess;
 
 const BLUEPRINT: &str = include_str!("../../render.yaml");
-/// What OctateCode's deployments call settings of other names.
+/// Variables of OctateCode's deployments for settings that have other names here.
 const ALSO: [&str; 2] = ["CORS_ORIGINS", "CLEANUP_CHECK_INTERVAL"];
 
 fn value(line: &str) -> Option<&str> {
@@ -15,7 +15,7 @@ fn value(line: &str) -> Option<&str> {
     Some(value.trim().trim_matches('"'))
 }
 
-/// What follows this key.
+/// The value of this key.
 fn of(key: &str) -> &'static str {
     let mut lines = BLUEPRINT.lines().map(str::trim);
     let line = lines.find(|line| line.starts_with(&format!("{key}: ")));

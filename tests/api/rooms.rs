@@ -63,7 +63,7 @@ async fn a_room_that_is_made_over_http_is_one_on_all_hubs() {
     assert_eq!(again.status, StatusCode::CONFLICT, "{}", again.body);
     assert_eq!(again.json()["error"], "Room already exists");
 
-    // A client with a connection is told of it as of any other.
+    // A client with a connection is told of this room as of any other room.
     let mut bob = authenticated(&second, "bob", "notes").await;
     let told = bob
         .ask(json!({"type": "join-room", "data": {"userName": "Bob"}}))
@@ -89,7 +89,7 @@ async fn a_room_that_is_made_over_http_is_one_on_all_hubs() {
         (&json!("notes"), &json!(3), &json!(0))
     );
 
-    // At another hub than it came to.
+    // cy leaves at another hub than the one at which it joined.
     let left = post(&second, "/api/rooms/notes/leave", &json!({"user_id": "cy"})).await;
     assert_eq!(left.status, StatusCode::OK, "{}", left.body);
     assert_eq!(bob.next_of("peer-left").await["data"]["userId"], "cy");
@@ -116,7 +116,7 @@ async fn whoever_is_connected_has_its_id_whatever_is_asked_over_http() {
     .await;
     assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
     has_members(&second, "r", 1).await;
-    // The one without a connection gives way, also at another hub.
+    // A client with a connection replaces the visit without one, also at another hub.
     let mut ada = authenticated(&second, "ada", "r").await;
     let told = ada
         .ask(json!({"type": "join-room", "data": {"userName": "Ada"}}))
@@ -153,7 +153,7 @@ async fn where_the_newest_has_every_id_a_visit_moves_and_a_connection_stays() {
     let made = post(&first, "/api/rooms", &host).await;
     assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
     has_members(&second, "r", 1).await;
-    // To the second hub, and away from it by the first.
+    // ada joins at the second hub, and leaves it through the first.
     let named = json!({"userId": "ada", "userName": "Ada"});
     let joined = post(&second, "/api/rooms/r/join", &named).await;
     assert_eq!(joined.status, StatusCode::OK, "{}", joined.body);
@@ -211,7 +211,7 @@ async fn whoever_came_over_http_is_there_for_as_long_as_a_silent_client_would_be
         .await;
     post(&hub, "/api/rooms", &json!({"roomId": "r", "hostId": "ada"})).await;
     post(&hub, "/api/rooms/r/join", &json!({"userId": "bob"})).await;
-    // Who asks again stays, and who does not goes.
+    // bob asks again and stays; ada does not, and is dropped.
     eventually("ada is gone", async || {
         post(&hub, "/api/rooms/r/join", &json!({"userId": "bob"})).await;
         get(&hub, "/api/rooms/r", StatusCode::OK).await["metadata"]["hostId"] == "bob"
@@ -327,7 +327,7 @@ async fn a_body_that_does_not_fit_is_refused_in_words() {
         assert_eq!(answer.status, status, "{said}: {}", answer.body);
         assert!(answer.json()["error"].is_string());
     }
-    // A page of another origin can send this without asking first.
+    // A browser lets a page of another origin send this request without a preflight.
     let body = Full::new(Bytes::from_static(br#"{"room_id":"r"}"#));
     let plain = [("content-type", "text/plain")];
     let answer = send(hub.addr, Method::POST, "/api/rooms", &plain, body).await;
@@ -346,7 +346,7 @@ async fn rooms_without_a_member_are_cleaned_up_and_memory_is_given_back_when_tha
     for name in ["a", "b", "c"] {
         post(&hub, "/api/rooms", &json!({"room_id": name})).await;
     }
-    // As `curl -X POST` sends it: without a body, and without a word of one.
+    // `curl -X POST` sends this: no body, and no header for one.
     let empty = hub
         .http(Method::POST, "/api/maintenance/cleanup", &[])
         .await;
@@ -390,7 +390,7 @@ async fn the_mesh_is_counted_hub_by_hub_and_whoever_does_not_answer_is_named() {
         (&server["activeRooms"], &server["totalConnections"]),
         (&json!(1), &json!(1))
     );
-    // It is stopped, not gone: it is still in the mesh when it is asked.
+    // The killed hub may still be in the mesh when it is asked. In this case it is named.
     second.kill9().await;
     eventually("it is named, or no longer in the mesh", async || {
         let told = get(&first, "/api/stats", StatusCode::OK).await;
@@ -399,7 +399,7 @@ async fn the_mesh_is_counted_hub_by_hub_and_whoever_does_not_answer_is_named() {
     .await;
 }
 
-/// The status of each of so many requests to join a room, of users who were not there.
+/// The answers to this many requests to join a room, each for another user.
 async fn joins(hub: &HubProcess, many: usize, headers: &[(&str, &str)]) -> Vec<HttpAnswer> {
     let mut all = Vec::new();
     for number in 0..many {
@@ -460,7 +460,7 @@ async fn in_room(hub: &HubProcess) -> JsonClient {
     ada
 }
 
-/// Two hubs: the second has no place for anybody more, and bob visits a room by the first.
+/// Two hubs. The second has no place for another client, and bob visits its room through the first.
 async fn one_full() -> (HubProcess, HubProcess, JsonClient) {
     let first = HubProcess::start().await;
     let second = first.neighbour().env("MAX_CONNECTIONS", "1").start().await;

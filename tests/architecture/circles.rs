@@ -1,7 +1,7 @@
-//! No circles: what stands side by side in a directory depends on its neighbours in one direction alone.
+//! No circles: neighbours in a directory depend on each other in one direction only.
 //!
-//! In each directory, a file and the directory of the same name are one. It depends on a neighbour when something in it
-//! names something in that. A module may name what holds it, and what it holds: they are one thing in two files.
+//! In each directory, a file and the directory of the same name are one module. A module depends on a neighbour when an
+//! item in it names an item in the neighbour. A module may name the module that holds it, and the modules in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::{collect, inside, paths};
 
 type Module = Vec<String>;
-/// For each module that holds others: which of these depend on which, each with a place that shows it.
+/// For each module that holds others: the dependencies between these, each with a place in the sources that shows it.
 type Neighbours = BTreeMap<Module, BTreeMap<String, BTreeMap<String, String>>>;
 
 fn neighbours(repository: &Path, sources: &Path) -> Neighbours {
@@ -37,27 +37,27 @@ fn neighbours(repository: &Path, sources: &Path) -> Neighbours {
     found
 }
 
-/// The module that holds what this path names; nothing for a path of another package.
+/// The module that holds the item of this path; empty for a path of another package.
 fn holder(path: &[String], modules: &BTreeSet<Module>) -> Module {
     let mut longest_first = (0..=path.len()).rev().map(|length| &path[..length]);
     let held = longest_first.find(|start| modules.contains(*start));
     held.unwrap_or_default().to_vec()
 }
 
-/// Where two modules part: what holds both, and the neighbours in it that they belong to.
+/// The innermost module that holds both modules, and the two neighbours in it that the modules belong to.
 fn apart(from: &[String], to: &[String]) -> Option<(Module, String, String)> {
     let common = from.iter().zip(to).take_while(|(a, b)| a == b).count();
     let (first, second) = (from.get(common)?, to.get(common)?);
     (common > 0).then(|| (from[..common].to_vec(), first.clone(), second.clone()))
 }
 
-/// One circle among neighbours, if there is one: each depends on the next, and the last on the first.
+/// A circle among neighbours, if one exists: each neighbour depends on the next, and the last on the first.
 fn circle(edges: &BTreeMap<String, BTreeMap<String, String>>) -> Option<Vec<String>> {
     let mut left: BTreeMap<&str, BTreeSet<&str>> = edges
         .iter()
         .map(|(from, to)| (from.as_str(), to.keys().map(String::as_str).collect()))
         .collect();
-    // What depends on nothing that is left is in no circle.
+    // A module that depends on none of the rest is in no circle, and is removed.
     loop {
         let known: BTreeSet<&str> = left.keys().copied().collect();
         left.values_mut()
@@ -119,7 +119,7 @@ fn no_files_or_directories_side_by_side_form_a_circle() {
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
-/// What is in a directory of the repository.
+/// The entries of a directory of the repository.
 fn held_by(repository: &Path, directory: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(repository.join(directory)).expect("it is there");
     let names = entries.map(|entry| entry.expect("an entry").file_name());

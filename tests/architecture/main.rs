@@ -1,9 +1,10 @@
-//! The walls of the house that no manifest holds: which rooms may name what.
+//! The walls between parts of the sources that no manifest draws: the paths that the sources in each directory may
+//! name.
 //!
-//! What a package may depend on is in its Cargo.toml. Here is what is left: the standard library's own IO, clocks and
-//! entropy, and walls inside a package. These rules hold for one directory each. They read the
-//! sources as text (`paths.rs`), so that a breach is named by file, line and reason, and so that code
-//! behind a `cfg` is read too. Unit tests inside the sources are exempt: they may use what they like.
+//! The dependencies of a package are in its Cargo.toml. The walls here are the other rules: for the standard library's
+//! own IO, clocks and entropy, and inside a package. Each rule holds for one directory. The tests read the sources as
+//! text (`paths.rs`), so they name a breach by file, line and reason, and also read code behind a `cfg`. Unit tests
+//! inside the sources are exempt.
 //!
 //! To change a wall, change [`WALLS`], and say why in the commit.
 
@@ -17,13 +18,13 @@ use std::path::{Path, PathBuf};
 
 use paths::Named;
 
-/// What the sources under one place must not name.
+/// The paths that the sources under one directory must not name.
 struct Wall {
-    /// A directory of sources, with the file of the same name beside it, where there is one.
+    /// A directory of sources. The file of the same name beside it belongs to it, if it exists.
     room: &'static str,
-    /// Paths, each with all that is below it; a macro ends in `!`.
+    /// Paths, each with all paths below it. A macro ends in `!`.
     banned: &'static [&'static str],
-    /// Paths below a banned one that are allowed all the same.
+    /// Paths below a banned path that are allowed.
     except: &'static [&'static str],
     reason: &'static str,
 }
@@ -142,7 +143,7 @@ impl Wall {
     }
 }
 
-/// Whether `path` is `ancestor` or something in it.
+/// Whether `path` is `ancestor` or a path below it.
 fn is_below(path: &str, ancestor: &str) -> bool {
     path.strip_prefix(ancestor)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
@@ -154,7 +155,7 @@ fn module_of(file: &Path) -> Vec<String> {
     inside(&parts.collect::<PathBuf>())
 }
 
-/// The module that a file holds, which is called so from where its package's sources begin.
+/// The module that a file holds. The path of the file begins in the directory of its package's sources.
 fn inside(file: &Path) -> Vec<String> {
     let file = file.with_extension("");
     let mut module = vec!["crate".to_owned()];
@@ -200,7 +201,7 @@ fn every_wall_stands() {
     assert!(breaches.is_empty(), "\n{}", breaches.join("\n"));
 }
 
-/// A wall around a room that was renamed would hold for ever, and mean nothing.
+/// If a directory is renamed, its wall would forbid nothing, and never fail.
 #[test]
 fn every_wall_surrounds_some_source() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -213,7 +214,7 @@ fn every_wall_surrounds_some_source() {
     }
 }
 
-/// Every breach that all walls together find in `source`, were it `file`.
+/// All breaches that the walls find in `source`, as if it were the text of `file`.
 fn breaches_in(file: &str, source: &str) -> Vec<String> {
     let file = Path::new(file);
     let inside = |wall: &&Wall| {

@@ -1,4 +1,5 @@
-//! What the packages depend on, as cargo sees it: the manifests are the walls, and these tests say which.
+//! The dependencies of the packages, as cargo sees them. The manifests are the walls; these tests say which walls must
+//! stand.
 
 use std::collections::BTreeSet;
 use std::process::Command;

@@ -1,7 +1,7 @@
-//! Which paths a Rust source names: its imports, spelled out, and the paths and macros in its code.
+//! The paths that a Rust source names: its imports, spelled out, and the paths and macros in its code.
 //!
-//! Reads tokens, not syntax trees: comments, literals and items under `#[cfg(test)]` are left out,
-//! `use` trees are expanded, `super`, `self` and imported names are resolved. Knows nothing of rules.
+//! Reads tokens, not syntax trees: comments, literals and items under `#[cfg(test)]` are left out, `use` trees are
+//! expanded, `super`, `self` and imported names are resolved. The rules are in other files.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use std::collections::HashMap;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
     pub line: usize,
-    /// Absolute, as `std::time::Instant` or `crate::peers::registry`. A macro ends in `!`, a glob in `*`.
+    /// An absolute path, as `std::time::Instant` or `crate::peers::registry`. A macro ends in `!`, a glob in `*`.
     pub path: String,
 }
 
@@ -67,7 +67,7 @@ fn tokens(source: &str) -> Vec<Spot> {
     found
 }
 
-/// The token that this piece of text is; `None` for blanks, comments and literals.
+/// The token that this piece of text stands for; `None` for blanks, comments and literals.
 fn token(piece: &[char]) -> Option<Token> {
     match piece {
         [':', ':'] => Some(Token::Sep),
@@ -207,7 +207,7 @@ fn spelled(token: &Token) -> String {
     }
 }
 
-/// Where the item that begins at `at` ends: behind its first `;` or its first block.
+/// The end of the item that begins at `at`: behind its first `;` or its first block.
 fn item_end(tokens: &[Spot], mut at: usize) -> usize {
     let mut depth = 0_usize;
     while let Some(spot) = tokens.get(at) {
@@ -229,7 +229,7 @@ struct Reader<'a> {
     tokens: &'a [Spot],
     at: usize,
     module: &'a [String],
-    /// What an imported name stands for.
+    /// The path that each imported name stands for.
     aliases: HashMap<String, Vec<String>>,
     found: Vec<Named>,
 }
@@ -323,7 +323,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A path of two segments or more, or a macro; a single name was named where it was imported.
+    /// A path of two segments or more, or a macro. A single name has been counted with its import.
     fn path_in_code(&mut self) {
         let line = self.line();
         let mut path = Vec::new();

@@ -1,4 +1,4 @@
-//! The way of one offer in ARCHITECTURE.md: each file of the list exists, and each function that the list names is in it.
+//! The way of one offer in ARCHITECTURE.md: each file of the list exists, and has the functions that the list names.
 //!
 //! The list is for readers. These tests fail when a rename makes it wrong, or when the way grows.
 
@@ -79,7 +79,7 @@ fn a_function_is_found_by_its_whole_name() {
     assert!(!has(source, "send") && !has(source, "text"));
 }
 
-/// What the page shows as an example has to be there to be looked at.
+/// Each file that the page names as an example must exist.
 #[test]
 fn the_files_that_show_a_pattern_are_there() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,7 +1,8 @@
-//! The checklist of `tests/browser/peerjs/conformance.mjs`, asked of npm `peer`, of one hub and of two linked ones.
+//! The checklist of `tests/browser/peerjs/conformance.mjs`, run against npm `peer`, one hub and two linked hubs.
 //!
-//! Owns the settings that each suite of checks needs. The expectations, and where npm `peer` differs from them, are in
-//! `tests/browser/peerjs/checks.mjs` and `rooms.mjs`; the page of differences in `docs` is printed from the former.
+//! Owns the settings that each suite of checks needs. The files `checks.mjs` and `rooms.mjs` in `tests/browser/peerjs`
+//! have the expectations and the differences of npm `peer`. The page of differences in `docs` is printed from
+//! `checks.mjs`.
 
 use std::path::Path;
 use std::process::Command;
@@ -32,7 +33,7 @@ const SHUTDOWN: &[(&str, &str)] = &[("DRAIN_MS", "500")];
 const BEGIN: &str = "<!-- differences:begin -->\n";
 const END: &str = "<!-- differences:end -->";
 
-/// Asks the first hub, and the second about what involves two clients where there is one.
+/// Runs the checks on the first hub. If there is a second hub, checks with two clients use both.
 fn ask(hubs: impl FnOnce() -> Vec<Hub>, path: &str, options: &[&str]) {
     run(hubs, |hubs| {
         let mut words = vec!["peerjs/conformance.mjs".to_owned()];

@@ -1,8 +1,9 @@
 // node flow.mjs [--record] FIXTURE PATH HUB_URL…
 //
-// Plays a published flow of messages with the `ws` package: one step a line of the fixture, each client on the next hub, and
-// what a hub says compared with what stands there, but for times. With --record it writes down what the hubs say instead.
-// Prints `ok …` and `not ok …` lines and exits non-zero when a check failed.
+// Plays a published flow of messages with the `ws` package. Each line of the fixture is one step, and each client uses
+// the next hub. A hub's messages are compared with those of the fixture, except for times. With --record, the script
+// writes the hubs' messages into the fixture instead. Prints `ok …` and `not ok …` lines and exits non-zero when a
+// check failed.
 
 import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';

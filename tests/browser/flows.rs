@@ -1,7 +1,7 @@
-//! The message flows that applications publish, played by the `ws` package against one hub and two linked ones.
+//! The message flows that applications publish, played by the `ws` package against one hub and two linked hubs.
 //!
-//! Owns which fixture is played where; the player is `tests/browser/flow.mjs`. `tests/coordinator` and `tests/rooms` play the same
-//! without node.
+//! Owns which fixture is played on which hubs; `tests/browser/flow.mjs` plays it. `tests/coordinator` and `tests/rooms`
+//! play the same fixtures without node.
 
 use crate::hub::Hub;
 use crate::run;

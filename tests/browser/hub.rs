@@ -1,6 +1,6 @@
-//! A real hub as a process, for clients in a browser: started, linked, stopped, started anew at its address.
+//! A real hub as a process, for clients in a browser: started, linked, stopped, and started again at its address.
 //!
-//! Knows nothing of what is played on it. Invariant: dropping a hub kills it.
+//! Knows nothing of the stories that are played on the hub. Invariant: dropping a hub kills it.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::Receiver;
@@ -89,12 +89,12 @@ impl Hub {
         self.process.id()
     }
 
-    /// Its pages: `path` begins and ends with a slash.
+    /// The URL of a page of the hub; `path` begins and ends with a slash.
     pub fn page(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    /// Where native clients connect: the bare address, or the long form with a token when the hub asks for one.
+    /// The URL for native clients: the bare address, or the long form with a token if the hub asks for one.
     pub fn url(&self) -> String {
         match self.settings.iter().find(|(name, _)| name == "AUTH_TOKEN") {
             None => format!("ws://{}", self.address),
@@ -108,12 +108,12 @@ impl Hub {
     }
 
     pub fn stop(&mut self) {
-        // It may have ended by itself; either way it is gone afterwards.
+        // The process may have ended by itself. In both cases it has ended afterwards.
         let _ = self.process.kill();
         self.process.wait().expect("a killed hub ends");
     }
 
-    /// Starts it anew where its clients expect it.
+    /// Starts the hub again at the address that its clients know.
     pub fn restart(&mut self) {
         self.stop();
         let port = self
@@ -128,7 +128,7 @@ impl Hub {
         *self = Self::launch(settings);
     }
 
-    /// Stops it and prints what it logged.
+    /// Stops the hub and prints its log.
     pub fn tell_its_log(&mut self) {
         self.stop();
         println!("--- the log of {}", self.address);

@@ -1,5 +1,5 @@
-// What is checked of every page of a hub, whoever it is for: that everybody can use it, that it asks no other host for
-// anything, and that the text of others stays text. And the pictures of it.
+// Checks for all pages of a hub, for users or operators: a page is accessible, requests nothing from other hosts, and
+// shows text of other users as text. This file also takes pictures of a page.
 
 import { mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -19,7 +19,7 @@ export const text = (page, where) => page.locator(where).innerText();
 /** Neither the accessibility rules of WCAG A and AA nor axe's own find anything serious. */
 export async function accessible(page, what) {
   await check(`axe finds nothing serious: ${what}`, async () => {
-    // As a debugger does it: the page's own policy lets no script in.
+    // The page's own policy allows no foreign script, so axe is evaluated as a debugger does it.
     await page.evaluate(AXE);
     const { violations } = await page.evaluate(() => window.axe.run());
     for (const { id, impact, nodes } of violations) note(`${impact} ${id}: ${nodes.map(({ html }) => html).join(' | ')}`);

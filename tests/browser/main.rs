@@ -1,10 +1,10 @@
 //! Unmodified clients in headless Chromium, and a checklist in node, against real hubs linked as users link them.
 //!
-//! Owns how a story is played: `hub` has the hubs, `node` the process that plays it, and the stories themselves, with
-//! every check in them, are written in `tests/browser/CLIENT/stories.mjs`. Needs node, Chromium (`CHROMIUM`, else
-//! `/usr/bin/chromium`) and `npm ci` in `tests/browser`; `HUBMESH_SKIP_BROWSER=reason` skips these tests and says why.
-//! Invariants: nothing started here outlives its test, also when that test fails or is interrupted; every wait
-//! has a deadline; a story that checked nothing has failed.
+//! Owns how a story is played: `hub` has the hubs, and `node` has the process that plays the story. The stories, with
+//! all their checks, are in `tests/browser/CLIENT/stories.mjs`. The tests need node, Chromium (`CHROMIUM`, else
+//! `/usr/bin/chromium`) and `npm ci` in `tests/browser`. `HUBMESH_SKIP_BROWSER=reason` skips these tests and prints the
+//! reason. Invariants: every process started here ends with its test, also when the test fails or is interrupted; every
+//! wait has a deadline; a story that checked nothing has failed.
 
 mod admin;
 mod conformance;
@@ -26,7 +26,7 @@ mod yjs;
 use hub::Hub;
 use node::{Script, reason_to_skip};
 
-/// Plays `story` of `client` on `hubs`, in the order in which they are given; `url` is where its clients connect.
+/// Plays `story` of `client` on `hubs`, in this order; `url` gives the URL at which the clients of a hub connect.
 fn play(client: &str, story: &str, hubs: impl FnOnce() -> Vec<Hub>, url: impl Fn(&Hub) -> String) {
     run(hubs, |hubs| {
         let words = ["run.mjs", client, story].map(str::to_owned);
@@ -34,7 +34,8 @@ fn play(client: &str, story: &str, hubs: impl FnOnce() -> Vec<Hub>, url: impl Fn
     });
 }
 
-/// Runs a script on `hubs`; `arguments` is its command line. Fails with the hubs' logs when a check in it does.
+/// Runs a script on `hubs`; `arguments` is its command line. If a check of the script fails, prints the hubs' logs and
+/// fails.
 fn run(hubs: impl FnOnce() -> Vec<Hub>, arguments: impl FnOnce(&[Hub]) -> Vec<String>) {
     if let Some(reason) = reason_to_skip() {
         println!("skipped: {reason}");

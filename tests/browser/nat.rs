@@ -1,4 +1,5 @@
-//! Two Chromiums behind symmetric NATs, in namespaces of their own: PeerJS clients meet through the hub's relay.
+//! Two Chromiums behind symmetric NATs, each in its own namespace: their PeerJS clients connect through the hub's
+//! relay.
 
 use crate::nat_lab::lab;
 use crate::node::{Script, reason_to_skip};

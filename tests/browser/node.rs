@@ -1,7 +1,8 @@
-//! A node script of `tests/browser` as a process: followed line by line, given what it asks for, ended.
+//! A node script of `tests/browser` as a process: its lines are read, its requests are carried out, and it is ended.
 //!
-//! Knows nothing of what the script checks beyond `ok ` at the start of a line. Invariants: dropping a script ends
-//! node and the browser that node started; every wait has a deadline; a script that checked nothing has failed.
+//! Knows nothing of the script's checks, except that a line of a passed check begins with `ok `. Invariants: dropping a
+//! script ends node and the browser that node started; every wait has a deadline; a script that checked nothing has
+//! failed.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,8 @@ use crate::hub::Hub;
 const OVER_WITHIN: Duration = Duration::from_secs(240);
 const GIVES_UP_WITHIN: Duration = Duration::from_secs(10);
 
-/// Why nothing that needs node can run here, if somebody said so. Fails where something is missing and nobody did.
+/// The reason to skip the tests that need node, if `HUBMESH_SKIP_BROWSER` gives one. Otherwise fails if a thing that
+/// they need is missing.
 pub fn reason_to_skip() -> Option<String> {
     if let Some(reason) = std::env::var_os("HUBMESH_SKIP_BROWSER") {
         return Some(reason.to_string_lossy().into_owned());
@@ -46,7 +48,7 @@ pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser")
 }
 
-/// Reads lines on a thread of its own, which ends with the pipe.
+/// Reads lines on a separate thread, which ends when the pipe is closed.
 pub fn lines_of(pipe: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, lines) = mpsc::channel();
     std::thread::spawn(move || {
@@ -59,7 +61,7 @@ pub fn lines_of(pipe: impl Read + Send + 'static) -> Receiver<String> {
     lines
 }
 
-/// A script that runs.
+/// A running script.
 pub struct Script {
     process: Child,
     answers: Option<ChildStdin>,
@@ -87,8 +89,8 @@ impl Script {
         }
     }
 
-    /// Follows it to its end, and does to `hubs` what it asks for. The error says what went wrong beyond the lines
-    /// already printed.
+    /// Reads the script's lines until it ends, and carries out its requests on `hubs`. The error has the cause of a
+    /// failure that the printed lines do not show.
     pub fn run(&mut self, hubs: &mut [Hub]) -> Result<(), String> {
         let deadline = Instant::now() + OVER_WITHIN;
         let mut checks = 0;
@@ -116,7 +118,7 @@ impl Script {
         }
     }
 
-    /// The first line that begins with `start`, without it.
+    /// The rest of the first line that begins with `start`.
     pub fn line(&self, start: &str) -> Option<String> {
         let deadline = Instant::now() + GIVES_UP_WITHIN;
         loop {
@@ -155,7 +157,7 @@ impl Script {
 
 impl Drop for Script {
     fn drop(&mut self) {
-        // The end of its input tells it to say how things stand, close the browser and go.
+        // The end of its input tells the script to print its state, close the browser and exit.
         drop(self.answers.take());
         let deadline = Instant::now() + GIVES_UP_WITHIN;
         while let Ok(line) = self
@@ -170,7 +172,7 @@ impl Drop for Script {
             return;
         }
         if let Some(browser) = self.browser {
-            // Chromium leads a process group of its own, which node did not live to end.
+            // Chromium leads a separate process group, and node was killed before it could end that group.
             let _ = Command::new("kill")
                 .args(["-KILL", "--", &format!("-{browser}")])
                 .status();

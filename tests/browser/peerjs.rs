@@ -1,4 +1,4 @@
-//! Unmodified `peerjs` clients against one hub and two linked ones, and against npm `peer`, which proves the stories.
+//! Unmodified `peerjs` clients against one hub, two linked hubs and npm `peer`, which shows that the stories are right.
 //!
 //! Owns which servers each story of `tests/browser/peerjs/stories.mjs` is played on, and nothing of the stories.
 

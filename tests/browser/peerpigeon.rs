@@ -1,4 +1,4 @@
-//! Unmodified `peerpigeon` clients against one hub, two and three, linked as users link them.
+//! Unmodified `peerpigeon` clients against one, two and three hubs, linked as users link them.
 //!
 //! Owns which hubs each story of `tests/browser/peerpigeon/stories.mjs` is played on, and nothing of the stories.
 

@@ -1,6 +1,6 @@
-//! The examples of the README and of docs/nat.md for browsers, bundled as it says and opened in Chromium.
+//! The examples of the README and of docs/nat.md for browsers, bundled as the README says and opened in Chromium.
 //!
-//! Owns which hubs they are played on; `tests/browser/readme/page.mjs` takes them out of the README.
+//! Owns on which hubs the examples are played; `tests/browser/readme/page.mjs` takes the examples out of the two files.
 
 use crate::hub::Hub;
 use crate::play;
@@ -15,7 +15,7 @@ fn the_example_of_peerjs_works_as_it_is_written() {
     play("readme", "peerjs", || Hub::two_linked(&[]), Hub::url);
 }
 
-/// Relays of two hubs of this machine, which are each other's peers on loopback.
+/// The relays of two hubs on this machine; each relay may exchange datagrams with the other on loopback.
 const RELAYS: [(&str, &str); 3] = [
     ("STUN_PORT", "0"),
     ("TURN_PORT", "0"),

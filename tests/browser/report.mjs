@@ -1,5 +1,5 @@
-// The lines that a run prints: `ok …`, `not ok …`, and `# …` for what explains them.
-// Each check is bounded; the first that fails ends the story.
+// The lines that a run prints: `ok …`, `not ok …`, and `# …` for explanations. Each check has a deadline; the first
+// failed check ends the story.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 

@@ -1,8 +1,8 @@
 // node run.mjs CLIENT STORY HUB_URL…
 //
-// Plays one story of CLIENT/stories.mjs on the given hubs. Prints `ok …` and `not ok …` lines and exits non-zero
-// when a check failed. A line `ask DOING WHAT` wants whoever started this to do something that a browser
-// cannot, and to answer `done` on standard input. When standard input ends, the run is given up.
+// Plays one story of CLIENT/stories.mjs on the given hubs. Prints `ok …` and `not ok …` lines and exits non-zero when a
+// check failed. A line `ask DOING WHAT` asks the process that started this script to do what a browser cannot do. That
+// process answers `done` on standard input. When standard input ends, the script gives the story up.
 
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';

@@ -1,5 +1,5 @@
-// Where a story plays: one headless Chromium, one page a peer, and the frames that each page
-// exchanged with its hub. Everything that is opened here is closed by `close`, also after a failure.
+// The stage of a story: one headless Chromium, one page for each peer, and the frames that each page exchanged with its
+// hub. `close` closes everything that was opened here, also after a failure.
 
 import { EventEmitter, once } from 'node:events';
 import { readFile } from 'node:fs/promises';
@@ -21,10 +21,10 @@ const FLAGS = [
   '--disable-background-networking',
   '--disable-component-update',
   '--disable-sync',
-  // Real addresses in candidates, and loopback among them: peers meet without mDNS and without a network.
+  // Candidates have real addresses, also loopback addresses: peers connect without mDNS and without a network.
   '--disable-features=WebRtcHideLocalIpsWithMdns',
   '--allow-loopback-in-peer-connection',
-  // The client's STUN servers are out of reach, and fail at once.
+  // The names of the client's STUN servers do not resolve, so these servers fail at once.
   '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1',
 ];
 const CONSOLE_LINES_KEPT = 30;

@@ -1,4 +1,5 @@
-//! Data channels of Chromium through this hub's own TURN, by UDP, TCP and TLS, with what `/ice-servers` gave.
+//! Data channels of Chromium through this hub's own TURN server, by UDP, TCP and TLS, with the answer of
+//! `/ice-servers`.
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tempfile::TempDir;
@@ -26,7 +27,7 @@ fn a_data_channel_opens_through_the_hub_s_relays_by_tls() {
     play("turn", "secure", || vec![Hub::start(&settings)], secure);
 }
 
-/// A certificate for 127.0.0.1 that nobody vouches for.
+/// A self-signed certificate for 127.0.0.1.
 struct Certificate(TempDir);
 
 impl Certificate {

@@ -1,5 +1,5 @@
-// A TCP relay between a browser and its hub whose connections can be cut or left hanging,
-// which a page cannot do to its own socket.
+// A TCP proxy between a browser and its hub. It can cut its connections or leave them hanging, which a page cannot do
+// to its own socket.
 
 import { once } from 'node:events';
 import net from 'node:net';

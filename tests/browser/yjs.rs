@@ -1,4 +1,4 @@
-//! Unmodified `y-webrtc` clients and their `yjs` documents against one hub and two linked ones.
+//! Unmodified `y-webrtc` clients and their `yjs` documents against one hub and two linked hubs.
 //!
 //! Owns which hubs each story of `tests/browser/yjs/stories.mjs` is played on, and nothing of the stories.
 

@@ -1,4 +1,4 @@
-//! The examples of the client library: one against a real hub, one that needs none.
+//! The examples of the client library: one runs against a real hub, the other needs no hub.
 
 #[path = "../../crates/client/examples/two_peers.rs"]
 #[allow(dead_code, reason = "its `main` is for people")]

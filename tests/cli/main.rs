@@ -33,7 +33,7 @@ struct Listener {
 }
 
 impl Listener {
-    /// Starts one and waits until it has announced itself.
+    /// Starts a listener and waits until it has announced itself.
     async fn start(hub: &HubProcess, more: &[&str]) -> Self {
         let url = hub.ws_url();
         let id = PeerId::random().to_string();
@@ -276,7 +276,7 @@ async fn commands_are_read_from_standard_input() {
     bob.until("goodbye").await;
 }
 
-/// A visitor comes and goes, which a peer that is stopped does not print.
+/// A visitor connects and leaves, and the peer in the terminal prints this. A stopped peer would not.
 async fn is_heard_leaving(hub: &HubProcess, terminal: &mut Terminal) {
     let visitor = run(PEER, &["--hub", &hub.ws_url(), "--listen", "100ms"]).await;
     assert_eq!(code(&visitor), 0, "{visitor:?}");

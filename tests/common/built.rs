@@ -1,12 +1,12 @@
-//! The programs of other packages: cargo names to a test those of its own package alone.
+//! The programs of other packages. Cargo tells a test only the paths of the programs of its own package.
 //!
 //! A part of `hub_process`.
 
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The program of this name, out of the directory that this test was built into. Built first where it is not there,
-/// which a run of the whole workspace sees to.
+/// The program of this name, from the directory that this test was built into. It is built here if it does not exist; a
+/// run of the whole workspace has built it already.
 pub fn program(package: &str, name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a test has a path");
     let built = own.ancestors().nth(2).expect("it is in deps");

@@ -1,8 +1,8 @@
-//! A hub as a process of its own, for tests that talk to the real thing.
+//! A hub as a process of its own, for tests of a real hub.
 //!
 //! Owns the start (on a port that the system chose, found in the start line of the log), the signals, the end and plain
-//! HTTP requests. Invariants: every wait has a limit; the process is gone when the value is; the tests' environment does
-//! not leak into the hub. Use it with `#[path = "common/hub_process.rs"] mod hub_process;`.
+//! HTTP requests. Invariants: every wait has a limit; the process ends when the value is dropped; the tests'
+//! environment does not leak into the hub. Use it with `#[path = "common/hub_process.rs"] mod hub_process;`.
 #![allow(dead_code, reason = "every test binary uses a part of its own")]
 
 pub mod built;
@@ -27,10 +27,10 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
-/// The limit of every wait that names none of its own.
+/// The limit of every wait without a limit of its own.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
-/// The hub's program: cargo names it to the tests of its own package.
+/// The hub's program. Cargo tells its path to the tests of the same package.
 pub fn binary() -> PathBuf {
     option_env!("CARGO_BIN_EXE_hubmesh")
         .map_or_else(|| built::program("hubmesh", "hubmesh"), PathBuf::from)
@@ -49,7 +49,7 @@ pub struct HubBuilder {
     environment: Vec<(OsString, OsString)>,
 }
 
-/// What a hub answered over HTTP.
+/// A hub's answer over HTTP.
 #[derive(Debug)]
 pub struct HttpAnswer {
     pub status: StatusCode,
@@ -84,7 +84,7 @@ impl HubBuilder {
         }
     }
 
-    /// Starts a hub that is expected not to get as far as serving; gives its status and standard error.
+    /// Starts a hub that is expected to end before it serves; gives its status and standard error.
     pub async fn start_and_fail(self) -> (ExitStatus, String) {
         let mut command = self.command();
         command.stderr(Stdio::piped());
@@ -184,7 +184,7 @@ impl HubProcess {
     }
 }
 
-/// One request to the server there, on a connection of its own.
+/// One request to the server at this address, on a connection of its own.
 pub async fn http(
     addr: SocketAddr,
     method: Method,
@@ -194,7 +194,7 @@ pub async fn http(
     send(addr, method, path, headers, Empty::<Bytes>::new()).await
 }
 
-/// The same with a body.
+/// One request with a body.
 pub async fn send<B>(
     addr: SocketAddr,
     method: Method,
@@ -244,14 +244,14 @@ where
     }
 }
 
-/// Waits until a program prints a line with this in it.
+/// Waits until a program prints a line that contains `ready`.
 pub async fn prints(child: &mut Child, ready: &'static str) {
     let stdout = child.stdout.take().expect("stdout is piped");
     let mut lines = BufReader::new(stdout).lines();
     let (printed, printing) = oneshot::channel();
     tokio::spawn(async move {
         let mut printed = Some(printed);
-        // Read to its end, or the program would wait for a reader.
+        // The output is read to its end. Otherwise the program would wait for a reader.
         while let Ok(Some(line)) = lines.next_line().await {
             if line.contains(ready)
                 && let Some(printed) = printed.take()
@@ -266,7 +266,7 @@ pub async fn prints(child: &mut Child, ready: &'static str) {
     printed.expect("the program goes on");
 }
 
-/// Keeps the log, and hands the address over once it is in it.
+/// Keeps the log, and hands the address over once the log has it.
 async fn follow(
     stdout: ChildStdout,
     log: Arc<Mutex<Vec<String>>>,
@@ -292,8 +292,8 @@ fn serving_at(line: &str) -> Option<SocketAddr> {
     serving.then(|| address.parse().ok())?
 }
 
-/// An address of this machine where nothing listens, and nothing can while the socket is kept: a port that was free a
-/// moment ago is given to the next test that asks for one.
+/// An address of this machine at which nothing listens, and nothing can listen while the socket is kept. Without the
+/// socket, the next test that asks for a free port might get this one.
 pub fn nobody() -> (TcpSocket, SocketAddr) {
     let bound = TcpSocket::new_v4().expect("a socket");
     bound

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// A program of this machine, or a line that it has none.
+/// The path of a program. If this machine does not have it, prints a line that says that the test is skipped.
 pub fn program(name: &str) -> Option<PathBuf> {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin");
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -1,8 +1,10 @@
-//! A client of any dialect that speaks JSON, as a raw WebSocket, and conversations of several played from a fixture.
+//! A client of any dialect that speaks JSON, as a raw WebSocket, and conversations of several clients, played from a
+//! fixture.
 //!
-//! A fixture has one step a line: `{"peer", "dir": "client->server" | "server->client" | "close", "text"}`, in the order in
-//! which the steps happen. Times differ from play to play, so that `timestamp` members and those named for them are not
-//! compared. Every wait has a limit. Use it with `#[path = "../common/json_client.rs"] mod json_client;`.
+//! A fixture has one step a line: `{"peer", "dir": "client->server" | "server->client" | "close", "text"}`, in the
+//! order in which the steps happen. Times differ from play to play, so `timestamp` members and members that are named
+//! for a time are not compared. Every wait has a limit. Use it with
+//! `#[path = "../common/json_client.rs"] mod json_client;`.
 #![allow(dead_code, reason = "every test binary uses a part of its own")]
 
 use std::collections::HashMap;
@@ -119,13 +121,13 @@ fn strip(value: &mut Value) {
     }
 }
 
-/// The networks and the number of peers in each, as a hub has them.
+/// The networks that a hub knows, with the number of peers in each.
 pub async fn networks(hub: &HubProcess) -> Value {
     let page = hub.http(http::Method::GET, "/metrics", &[]).await;
     page.json()["peers"]["networks"].take()
 }
 
-/// Waits until all hubs have the same networks as the hub where something just changed.
+/// Waits until all hubs have the same networks, with the same numbers of peers.
 pub async fn agreed(hubs: &[HubProcess]) {
     eventually("all hubs have the same networks", async || {
         let mut all = Vec::new();
@@ -162,7 +164,7 @@ pub async fn play(fixture: &str, hubs: &[HubProcess], path: &str) {
                 );
                 agreed(hubs).await;
             }
-            // Its place in the order stays taken.
+            // The closed client keeps its place in the order of hubs.
             Some("close") => client.socket.close(None).await.expect("it closes"),
             other => panic!("no such step: {other:?}"),
         }

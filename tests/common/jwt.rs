@@ -1,4 +1,5 @@
-//! JSON Web Tokens for hubs that take those of one secret, and others. Use it with `#[path = "../common/jwt.rs"] mod jwt;`.
+//! JSON Web Tokens, signed with the secret of the hubs or with another. Use it with
+//! `#[path = "../common/jwt.rs"] mod jwt;`.
 
 #![allow(dead_code, reason = "every test binary uses a part of its own")]
 
@@ -10,7 +11,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-/// What the hubs have as `JWT_SECRET`.
+/// The `JWT_SECRET` of the hubs.
 pub const SECRET: &str = "a secret of these tests, long enough";
 
 /// A token with these claims that is valid for a quarter of an hour.
@@ -18,7 +19,8 @@ pub fn token(more: Value) -> String {
     signed(&json!({"alg": "HS256"}), more, SECRET)
 }
 
-/// The same with this header, signed with this secret as HS256 is, whatever the header says.
+/// A token with this header and these claims. It is signed with this secret by HS256, even if the header says
+/// otherwise.
 pub fn signed(header: &Value, more: Value, secret: &str) -> String {
     let now = SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
     let mut claims = json!({"exp": (now + Duration::from_secs(900)).as_secs(), "iss": "tests"});

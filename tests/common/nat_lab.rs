@@ -1,7 +1,7 @@
 //! A small internet in network namespaces: two hubs on it, and two homes behind NATs of a kind that the test chooses.
 //!
-//! `nat-lab.sh` builds it, as root or in a user namespace; a machine that allows neither says so in one line and tests
-//! nothing. Each test has namespaces of its own names, which go with the value. Use it with
+//! `nat-lab.sh` builds it, as root or in a user namespace. If the machine allows neither, a test prints one line and is
+//! skipped. Each test has namespaces with names of its own, which are removed when the value is dropped. Use it with
 //! `#[path = "../common/nat_lab.rs"] mod nat_lab;` beside `mod hub_process;`.
 #![allow(dead_code, reason = "every test binary uses a part of its own")]
 
@@ -27,17 +27,17 @@ pub const KINDS: [&str; 6] = [
 const PEER: &str = env!("CARGO_BIN_EXE_peer-client");
 const SECRET: &str = "of-the-lab";
 
-/// Where the first hub is; each of the two names the servers of both.
+/// The address of the first hub. Each of the two hubs names the STUN and TURN servers of both.
 pub const HUB: &str = "ws://198.51.100.1:8080";
-/// Where the second hub is, on a machine of its own.
+/// The address of the second hub, on a machine of its own.
 pub const OTHER_HUB: &str = "ws://198.51.100.21:8080";
 
 fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/nat-lab.sh")
 }
 
-/// Whether this process may build the lab. If it is not root, it runs the same test again as the root of a user namespace,
-/// and there is nothing left to do here.
+/// Whether this process may build the lab. If it is not root, it runs the same test again as the root of a user
+/// namespace, and this run of the test is over.
 async fn is_here(test: &str) -> bool {
     if rustix::process::geteuid().is_root() {
         return true;
@@ -63,7 +63,7 @@ async fn is_here(test: &str) -> bool {
     false
 }
 
-/// The lab with two hubs that know each other, where this process can build it: see [`is_here`].
+/// The lab with two hubs that know each other, if this process can build it: see [`is_here`].
 pub async fn lab(test: &str) -> Option<Lab> {
     if !is_here(test).await {
         return None;
@@ -71,7 +71,7 @@ pub async fn lab(test: &str) -> Option<Lab> {
     Lab::start().await
 }
 
-/// The same with nothing in it.
+/// The lab without hubs.
 pub async fn bare_lab(test: &str) -> Option<Lab> {
     if !is_here(test).await {
         return None;
@@ -79,7 +79,7 @@ pub async fn bare_lab(test: &str) -> Option<Lab> {
     Lab::bare().await
 }
 
-/// The lab. Its processes end and its namespaces go with it.
+/// The lab. When it is dropped, its processes end and its namespaces are removed.
 pub struct Lab {
     prefix: String,
     servers: Vec<Child>,
@@ -88,13 +88,13 @@ pub struct Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         let mut down = std::process::Command::new(script());
-        // The next start of this machine removes the rest.
+        // If this fails, the namespaces stay until the machine starts again.
         let _ = down.arg("down").env("NATLAB", &self.prefix).status();
     }
 }
 
 impl Lab {
-    /// Builds it with two hubs that know each other.
+    /// Builds the lab with two hubs that know each other.
     async fn start() -> Option<Self> {
         let mut lab = Self::bare().await?;
         let first = [("HOST", "198.51.100.1")].as_slice();
@@ -122,7 +122,7 @@ impl Lab {
         Some(lab)
     }
 
-    /// Builds it with nothing in it.
+    /// Builds the lab without hubs.
     async fn bare() -> Option<Self> {
         let prefix = format!("hm{}", std::process::id());
         let mut up = Command::new(script());
@@ -156,14 +156,14 @@ impl Lab {
         self.serve(command, "hubmesh is serving").await;
     }
 
-    /// Starts a program that goes on for as long as the lab, and waits until it prints this.
+    /// Starts a program that runs until the lab is dropped, and waits until it prints `ready`.
     pub async fn serve(&mut self, mut command: Command, ready: &'static str) {
         let mut server = command.stdout(Stdio::piped()).spawn().expect("it starts");
         prints(&mut server, ready).await;
         self.servers.push(server);
     }
 
-    /// What the names of its namespaces begin with.
+    /// The prefix of the names of the lab's namespaces.
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
@@ -176,7 +176,7 @@ impl Lab {
         assert!(output.status.success(), "{output:?}");
     }
 
-    /// Makes the NATs of both homes forget a way by UDP that is silent for this many seconds.
+    /// Makes the NATs of both homes forget a UDP mapping that is silent for this many seconds.
     pub async fn forget_after(&self, seconds: u8) {
         for home in ["nata", "natb"] {
             for name in ["udp_timeout", "udp_timeout_stream"] {
@@ -189,7 +189,7 @@ impl Lab {
         }
     }
 
-    /// A program on a node, with none of this process's environment but what tests keep.
+    /// A program on a node, without the environment of this process, except for the variables that tests keep.
     pub fn command(&self, node: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("ip");
         command
@@ -216,7 +216,7 @@ impl Lab {
         command
     }
 
-    /// What `peer-client nat --json` prints there.
+    /// The output of `peer-client nat --json` in a home.
     pub async fn detected(&self, home: &str, more: &[&str]) -> Value {
         let arguments = [&["nat", "--json"], more].concat();
         let output = output(self.peer(home, &arguments)).await;

@@ -1,9 +1,9 @@
-//! A native peer that lives by itself, for tests that watch what it is told.
+//! A native peer in a task of its own, for tests of the messages that it gets.
 //!
-//! Owns one client in a task of its own, which reads all the time, as a browser does: pings are answered and everything
-//! that the hub says is kept in order. Invariants: every wait has a limit and fails with what the peer had heard; a
-//! replay of what was heard refuses a peer that joins twice or leaves without having joined. The socket goes with the
-//! value. Use it with `mod peer;` beside `mod hub_process;`.
+//! Owns one client in a task of its own, which reads all the time, as a browser does: it answers pings, and keeps all
+//! messages of the hub in order. Invariants: every wait has a limit, and fails with the messages that the peer had
+//! heard. A replay of the messages refuses a peer that joins twice, or that leaves and has not joined. The socket
+//! closes when the value is dropped. Use it with `mod peer;` beside `mod hub_process;`.
 #![allow(dead_code, reason = "every test binary uses a part of its own")]
 
 use std::collections::BTreeSet;
@@ -32,7 +32,7 @@ enum Order {
     Goodbye,
 }
 
-/// A signal that a peer got from another.
+/// A signal that a peer got from another peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handed {
     pub kind: SignalKind,
@@ -68,7 +68,7 @@ impl Peer {
         Self::join_as(hub, network, PeerId::random()).await
     }
 
-    /// The same with an id of the test's choice.
+    /// A new member of `network`, with an id of the test's choice.
     pub async fn join_as(hub: &HubProcess, network: &str, id: PeerId) -> Self {
         let peer = Self::ask_to_join(hub, network, id).await;
         peer.fence().await;
@@ -105,14 +105,14 @@ impl Peer {
         self.id.as_str()
     }
 
-    /// Everything that was heard so far.
+    /// All messages that the peer has heard so far.
     pub fn log(&self) -> Vec<Event> {
         self.heard.lock().expect("nobody panicked with it").clone()
     }
 
     // ---- Speaking -----------------------------------------------------------------------------------
 
-    /// Joins its network, or shows other data there. `data` is JSON.
+    /// Joins its network, or shows other data in it. `data` is JSON.
     pub async fn announce(&self, data: &str) {
         let network = &self.network;
         let text = format!(r#"{{"type":"announce","networkName":"{network}","data":{data}}}"#);
@@ -128,7 +128,7 @@ impl Peer {
         .await;
     }
 
-    /// Sends `other` an offer, and waits until it has it, as the last of its signals.
+    /// Sends `other` an offer, and waits until `other` has the offer as the last of its signals.
     pub async fn reaches(&self, other: &Peer, data: &str) {
         let before = other.signals().len();
         self.signal(SignalKind::Offer, &other.id, data).await;
@@ -147,7 +147,7 @@ impl Peer {
 
     /// Sends a text message as it is.
     pub async fn say(&self, text: String) {
-        // A peer that the hub has closed sends nothing more; the waits of the test report it.
+        // If the hub has closed the connection, nothing is sent. The waits of the test report the end.
         let _ = self.orders.send(Order::Say(text)).await;
     }
 
@@ -160,7 +160,7 @@ impl Peer {
 
     // ---- Listening ----------------------------------------------------------------------------------
 
-    /// Waits until `look` finds what it looks for among the received messages.
+    /// Waits until `look` finds its message among the received messages.
     pub async fn until<T>(&self, what: &str, mut look: impl FnMut(&[Event]) -> Option<T>) -> T {
         let mut count = self.count.clone();
         let watching = async {
@@ -208,23 +208,23 @@ impl Peer {
         .await
     }
 
-    /// The peers that it knows of.
+    /// The peers that this peer knows of.
     pub fn roster(&self) -> BTreeSet<String> {
         replay(&self.log())
     }
 
-    /// Whether it was never told that a peer left.
+    /// Whether this peer was never told that another peer left.
     pub fn lost_nobody(&self) -> bool {
         let left = |event: &Event| matches!(event, Event::Disconnected { .. });
         !self.log().iter().any(left)
     }
 
-    /// The signals that it was handed, in order.
+    /// The signals that this peer was handed, in order.
     pub fn signals(&self) -> Vec<Handed> {
         handed(&self.log())
     }
 
-    /// Waits until it got this many signals; gives them all.
+    /// Waits until this peer has got this many signals; gives all of them.
     pub async fn receives(&self, count: usize) -> Vec<Handed> {
         self.until(&format!("{count} signals"), |log| {
             let signals = handed(log);
@@ -233,12 +233,12 @@ impl Peer {
         .await
     }
 
-    /// How many error messages of this code it got.
+    /// The number of error messages with this code that this peer has got.
     pub fn complaints(&self, code: &str) -> usize {
         complaints(&self.log(), code)
     }
 
-    /// Waits until it got this many error messages of this code.
+    /// Waits until this peer has got this many error messages with this code.
     pub async fn is_told(&self, code: &str, times: usize) {
         self.until(&format!("{times} errors {code}"), |log| {
             (complaints(log, code) >= times).then_some(())
@@ -256,7 +256,7 @@ impl Peer {
     }
 }
 
-/// The roster of a client that believes what it was told.
+/// The roster of a client that believes all messages.
 fn replay(log: &[Event]) -> BTreeSet<String> {
     let mut roster = BTreeSet::new();
     for event in log {
@@ -334,7 +334,7 @@ async fn live(
                 }
             }
             order = orders.recv() => match order {
-                // Should it fail, the next event says how the connection ended.
+                // If the send fails, the next event says how the connection ended.
                 Some(Order::Say(text)) => drop(client.send_text(text).await),
                 Some(Order::Goodbye) => return client.close().await,
                 None => return,

@@ -1,8 +1,9 @@
-//! A TCP proxy inside the test: an address that outlives what is behind it, and a wire that can be cut.
+//! A TCP proxy inside the test: an address that outlives the server behind it, and a wire that can be cut.
 //!
-//! Owns one listening port on loopback and the connections through it. Knows nothing of what travels. Three states: *open*
-//! passes everything on; *cut* resets what there is and what comes; *stalled* keeps connections up, takes new ones, and
-//! passes nothing on, as a network that swallows packets does. Nothing that was swallowed is lost once it is open again.
+//! Owns one listening port on loopback and the connections through it. It does not know the protocol of the bytes. The
+//! wire has three states. *Open* passes everything on. *Cut* resets all connections and every new one. *Stalled* keeps
+//! connections up, accepts new ones, and passes nothing on, like a network that swallows packets. When the wire is open
+//! again, it passes on the bytes that it has swallowed.
 #![allow(dead_code, reason = "every test binary uses a part of its own")]
 
 use std::io;
@@ -27,11 +28,11 @@ enum Wire {
 struct State {
     wire: Wire,
     target: Option<SocketAddr>,
-    /// What it adds to the head of each request, as a proxy for HTTP does.
+    /// The header that the proxy adds to each request, as an HTTP proxy does.
     header: Option<&'static str>,
 }
 
-/// A wire to one address. Everything through it ends when it is dropped.
+/// A wire to one address. When it is dropped, all connections through it end.
 pub struct Proxy {
     addr: SocketAddr,
     state: Arc<watch::Sender<State>>,
@@ -45,7 +46,7 @@ impl Drop for Proxy {
 }
 
 impl Proxy {
-    /// Listens, and leads nowhere yet: connections are cut off.
+    /// A wire without an address behind it: it listens, and resets new connections.
     pub async fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0")
             .await
@@ -71,7 +72,7 @@ impl Proxy {
         proxy
     }
 
-    /// New connections lead to this address from now on.
+    /// From now on, new connections lead to this address.
     pub fn aim(&self, target: SocketAddr) {
         self.state.send_modify(|state| state.target = Some(target));
     }
@@ -103,7 +104,7 @@ impl Proxy {
         self.turn(Wire::Stalled);
     }
 
-    /// Works again.
+    /// Passes everything on again.
     pub fn heal(&self) {
         self.turn(Wire::Open);
     }
@@ -114,7 +115,7 @@ impl Proxy {
 }
 
 async fn accept(listener: TcpListener, state: Arc<watch::Sender<State>>) {
-    // Dropped with this task: then every connection ends.
+    // The set is dropped with this task, and then every connection ends.
     let mut connections = JoinSet::new();
     while let Ok((inner, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
@@ -122,7 +123,7 @@ async fn accept(listener: TcpListener, state: Arc<watch::Sender<State>>) {
     }
 }
 
-/// One connection, to its end or to the cut.
+/// Carries one connection, until its end or until the wire is cut.
 async fn carry(near: TcpStream, mut state: watch::Receiver<State>) {
     let now = *state.borrow();
     let Some(target) = now.target.filter(|_| now.wire != Wire::Cut) else {
@@ -134,7 +135,7 @@ async fn carry(near: TcpStream, mut state: watch::Receiver<State>) {
     let Ok(far) = TcpStream::connect(target).await else {
         return reset(near);
     };
-    // Small messages go at once, as they do without a proxy.
+    // Small messages are sent at once, as without a proxy.
     let _ = (near.set_nodelay(true), far.set_nodelay(true));
     let (mut near_in, near_out) = near.into_split();
     let (far_in, mut far_out) = far.into_split();
@@ -153,7 +154,7 @@ async fn carry(near: TcpStream, mut state: watch::Receiver<State>) {
     }
 }
 
-/// Passes the first line of a request on, and the header behind it.
+/// Passes on the first line of a request, and adds the header behind it.
 async fn add_header(
     from: &mut OwnedReadHalf,
     to: &mut OwnedWriteHalf,
@@ -169,7 +170,8 @@ async fn add_header(
 
 /// Ends a connection with a reset, so that it does not look like an orderly end.
 fn reset(stream: TcpStream) {
-    // A socket that cannot be told so ends in order, which the tests would notice as little as a real hub.
+    // If the option cannot be set, the socket ends in order. Neither the tests nor a real hub would notice the
+    // difference.
     let _ = stream.set_zero_linger();
 }
 

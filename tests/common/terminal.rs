@@ -1,9 +1,9 @@
 //! A person at a terminal: an interactive bash on a pseudo-terminal of its own, with job control.
 //!
-//! Owns the shell, what is typed and what is shown. `script` of util-linux makes the terminal. Invariants: every wait has a
-//! limit and fails with what was shown; whatever the shell started is gone when the value is, whichever process group it
-//! is in; the tests' environment does not leak into it. Use it with `#[path = "common/terminal.rs"] mod terminal;` beside
-//! `mod hub_process;`.
+//! Owns the shell, its input and its output. `script` of util-linux makes the terminal. Invariants: every wait has a
+//! limit, and fails with the output so far. When the value is dropped, all processes that the shell started are ended,
+//! in any process group. The tests' environment does not leak into the shell. Use it with
+//! `#[path = "common/terminal.rs"] mod terminal;` beside `mod hub_process;`.
 #![allow(dead_code, reason = "every test binary uses a part of its own")]
 
 use std::fs;
@@ -41,14 +41,14 @@ pub fn is_skipped(tools: &[&str]) -> bool {
     true
 }
 
-/// A shell that is typed to.
+/// A shell and the input and output of its terminal.
 pub struct Terminal {
     keys: ChildStdin,
     screen: watch::Receiver<String>,
-    /// What was shown before is not looked at again.
+    /// The length of the output that a wait has read already.
     seen: usize,
     commands: usize,
-    /// Set once it is known.
+    /// The id of the shell's session, once it is known.
     session: Option<Pid>,
     home: TempDir,
     _script: Child,
@@ -58,14 +58,14 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         // The shell itself ends with `script`.
         for process in self.session.iter().flat_map(processes_of) {
-            // A shell that has just ended by itself is fine as well.
+            // The process may just have ended by itself.
             let _ = kill_process(process, Signal::KILL);
         }
     }
 }
 
 impl Terminal {
-    /// A new shell in an empty directory, the built binaries first on its path.
+    /// A new shell in an empty directory. The built binaries come first on its search path.
     pub async fn open() -> Self {
         let home = TempDir::new().expect("a directory");
         let mut script = Command::new(SCRIPT)
@@ -97,7 +97,7 @@ impl Terminal {
     }
 
     async fn learn_session(&mut self) {
-        // From here on only printed text is shown, without the echo of typed text and without prompts.
+        // From here on the terminal shows only printed text: no echo of typed text, and no prompts.
         self.types("stty -echo; PS1= PS2=; echo \"sh\"\"ell $$.\"\n")
             .await;
         self.shows("shell ").await;
@@ -105,7 +105,7 @@ impl Terminal {
         self.session = Pid::from_raw(shown);
     }
 
-    /// The directory that it began in.
+    /// The directory in which the shell began.
     pub fn home(&self) -> &Path {
         self.home.path()
     }
@@ -116,7 +116,7 @@ impl Terminal {
         self.keys.flush().await.expect("the terminal is open");
     }
 
-    /// Waits until `words` are shown, after the text that was waited for before; gives the text in between.
+    /// Waits until `words` are shown, after the end of the last wait; gives the text in between.
     pub async fn shows(&mut self, words: &str) -> String {
         let mut screen = self.screen.clone();
         let seen = self.seen;
@@ -137,12 +137,12 @@ impl Terminal {
         between
     }
 
-    /// Pastes a block of commands, and waits for the last to end; gives the text that was shown meanwhile, and its exit
-    /// code.
+    /// Pastes a block of commands, and waits until the last one ends; gives the text that was shown meanwhile, and the
+    /// exit code of the last command.
     pub async fn runs(&mut self, block: &str) -> (String, i32) {
         self.commands += 1;
         let number = self.commands;
-        // On the same line, or a command that reads the terminal would have it.
+        // The `echo` is on the same line. On a line of its own, a command that reads the terminal would read it.
         self.types(&format!("{block}; echo \"<{number} $?>\"\n"))
             .await;
         let shown = self.shows(&format!("<{number} ")).await;
@@ -166,7 +166,7 @@ async fn follow(mut output: impl AsyncReadExt + Unpin, screen: watch::Sender<Str
     }
 }
 
-/// The processes of a session, whatever process groups they are in.
+/// The processes of a session, in all its process groups.
 fn processes_of(session: &Pid) -> Vec<Pid> {
     let entries = fs::read_dir("/proc").expect("there is /proc").flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());

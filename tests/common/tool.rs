@@ -1,7 +1,7 @@
 //! A command line tool as a process, for tests that run it as a person or a script would.
 //!
-//! Invariants: every wait has a limit; the process is gone when its value is. Use it with
-//! `#[path = "common/tool.rs"] mod tool;` beside `mod hub_process`, whose limit it has.
+//! Invariants: every wait has a limit; the process ends when its value is dropped. Use it with
+//! `#[path = "common/tool.rs"] mod tool;` beside `mod hub_process`, whose limit it uses.
 #![allow(dead_code, reason = "every test binary uses a part of its own")]
 
 use std::process::{Output, Stdio};
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::hub_process::LIMIT;
 
-/// The program with its arguments, its output piped, and nothing of the tests' environment that it reads.
+/// The program with its arguments and piped output, without the variables of the tests' environment that it would read.
 pub fn command(program: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command
@@ -50,7 +50,7 @@ pub fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
-/// Checks that the program ends with 64 for these arguments, and says why.
+/// Checks that the program ends with exit code 64 for these arguments, and says why.
 pub async fn refuses(program: &str, arguments: &[&str]) {
     let output = run(program, arguments).await;
     assert_eq!(code(&output), 64, "{arguments:?}");

@@ -1,7 +1,7 @@
-//! A client of any dialect, as the stories know it.
+//! A client of any dialect, as the stories use it.
 //!
-//! A task of its own reads all the time, so that the hub's pings are answered as a browser answers them, whatever the story
-//! waits for. Every wait has a limit, and fails with what the client had heard.
+//! A separate task reads all the time, so pings of the hub are answered as a browser answers them, even while the story
+//! waits. Every wait has a limit. A wait for a message fails with all messages that the client has received.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -22,10 +22,10 @@ use crate::words::{Dialect, Kind, Told};
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// How long it takes, at least, until something is asked once more that has no event of its own.
+/// The longest time that a client waits for one more message before it asks again.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// What comes by the socket.
+/// An event of the socket: a message or the end.
 enum Heard {
     Text(String),
     /// The code of the close frame.
@@ -39,9 +39,9 @@ pub struct Client {
     out: SplitSink<Socket, Message>,
     heard: mpsc::UnboundedReceiver<Heard>,
     reader: JoinHandle<()>,
-    /// All that was heard.
+    /// All messages that the client has received.
     log: Vec<Value>,
-    /// What was heard and no story has asked for yet.
+    /// The messages that no story has asked for yet.
     waiting: VecDeque<Value>,
     there: BTreeSet<String>,
     gone: BTreeSet<String>,
@@ -54,7 +54,7 @@ impl Drop for Client {
 }
 
 impl Client {
-    /// A client that is who it says to be, and in no network unless that goes by itself.
+    /// A client whose id the hub knows. It is in no network, unless its dialect joins one on connecting.
     pub async fn connect(hub: &HubProcess, dialect: Dialect, id: &str) -> Self {
         let token = token(dialect.claims(id));
         let url = format!("{}{}&token={token}", hub.ws_url(), dialect.path(id));
@@ -65,7 +65,7 @@ impl Client {
         let reader = tokio::spawn(async move {
             let code = loop {
                 match incoming.next().await {
-                    // The story may be over.
+                    // Sending fails if the story is over.
                     Some(Ok(Message::Text(text))) => drop(hear.send(Heard::Text(text.to_string()))),
                     Some(Ok(Message::Close(frame))) => break frame.map(|frame| frame.code.into()),
                     Some(Ok(_)) => {}
@@ -103,11 +103,11 @@ impl Client {
     }
 
     async fn say(&mut self, said: &Value) {
-        // A hub that has seen enough may have closed.
+        // The hub may have closed the connection because of earlier messages.
         let _ = self.out.send(Message::text(said.to_string())).await;
     }
 
-    /// The next message, within this time.
+    /// The next message, or the close code if the connection has ended; `None` if neither arrives within this time.
     async fn receive(&mut self, within: Duration) -> Option<Result<Value, Option<u16>>> {
         match timeout(within, self.heard.recv()).await.ok()? {
             Some(Heard::Text(text)) => {
@@ -131,7 +131,7 @@ impl Client {
         }
     }
 
-    /// Waits until something that was heard is what is looked for, and takes it out.
+    /// Waits for a message that `look` accepts, removes it from `waiting` and returns the result of `look`.
     async fn until<T>(&mut self, what: &str, mut look: impl FnMut(&Value) -> Option<T>) -> T {
         let found = |waiting: &mut VecDeque<Value>, look: &mut dyn FnMut(&Value) -> Option<T>| {
             let place = waiting.iter().position(|message| look(message).is_some())?;
@@ -160,14 +160,14 @@ impl Client {
         self.until(&what, is_one).await
     }
 
-    /// Takes in what has come, and waits a little for more.
+    /// Adds the next message to `waiting`, if one arrives within `AGAIN`.
     async fn look(&mut self) {
         if let Some(Ok(message)) = self.receive(AGAIN).await {
             self.waiting.push_back(message);
         }
     }
 
-    /// Makes the network, where that is for clients to do, and is in it.
+    /// Creates the network, in dialects in which clients create it, and joins it.
     pub async fn found(&mut self) {
         match self.dialect.found() {
             Some(said) => {
@@ -178,7 +178,7 @@ impl Client {
         }
     }
 
-    /// Comes into the network; asks until its hub has heard of it.
+    /// Joins the network. If the client's hub does not know the network yet, the client asks again until it does.
     pub async fn join(&mut self) {
         let Some(said) = self.dialect.join(&self.id) else {
             return;
@@ -205,14 +205,14 @@ impl Client {
         }
     }
 
-    /// Waits until the hub has dealt with all that was said so far, in dialects that have a word for that.
+    /// Waits until the hub has handled all messages sent so far, in dialects in which a hub answers pings.
     pub async fn is_answered(&mut self) {
         let deadline = Instant::now() + LIMIT;
         let (said, Some(word)) = self.dialect.ping() else {
             return;
         };
         self.waiting.retain(|message| message["type"] != word);
-        // Whoever was too fast is not heard for a while.
+        // For a while, the hub ignores a client that was too fast.
         while !self.waiting.iter().any(|message| message["type"] == word) {
             assert!(Instant::now() < deadline, "no answer: {:#?}", self.log);
             self.say(&said).await;
@@ -220,7 +220,7 @@ impl Client {
         }
     }
 
-    /// Says so many signs of life.
+    /// Sends this number of pings.
     pub async fn pings(&mut self, many: usize) {
         let (said, _) = self.dialect.ping();
         for _ in 0..many {
@@ -228,7 +228,7 @@ impl Client {
         }
     }
 
-    /// Waits until it is told that somebody is there.
+    /// Waits until the hub has told this client that the other client is in the network.
     pub async fn knows(&mut self, other: &str) {
         let deadline = Instant::now() + LIMIT;
         while !self.there.contains(other) {
@@ -248,7 +248,7 @@ impl Client {
             other.knows(&self.id.clone()).await;
         }
         if self.dialect.signals() {
-            // It waits for its target, where that is not told.
+            // In dialects in which clients are not told of new members, the signal waits for its target.
             let hello = json!("hello");
             self.signal(Kind::Offer, &other.id.clone(), &hello).await;
             assert_eq!(other.hears(Kind::Offer, &self.id).await, hello);
@@ -260,7 +260,7 @@ impl Client {
         }
     }
 
-    /// Publishes until so many are counted who get it.
+    /// Publishes until the hub counts the wanted number of receivers.
     async fn counts(&mut self, wanted: u64) {
         let deadline = Instant::now() + LIMIT;
         let question = json!({"to": "all", "question": self.id});
@@ -286,7 +286,7 @@ impl Client {
         self.say(&said).await;
     }
 
-    /// The next that it is handed of this kind, which has to be of this sender.
+    /// The payload of the next signal of this kind, which has to be from this sender.
     pub async fn hears(&mut self, kind: Kind, from: &str) -> Value {
         let dialect = self.dialect;
         let heard = self.until("a signal", |message| match dialect.told(message) {
@@ -303,7 +303,7 @@ impl Client {
         self.say(&said).await;
     }
 
-    /// The next that this one published, questions aside.
+    /// The next payload that this client published, except the questions of `counts`.
     pub async fn hears_published(&mut self, by: &str) -> Value {
         let dialect = self.dialect;
         self.until("something published", |message| {
@@ -322,12 +322,12 @@ impl Client {
         self.say(&said).await;
     }
 
-    /// Reads nothing from now on, and so answers no ping: as a page that is gone, whose connection nobody has ended.
+    /// Stops reading, so that pings are not answered: like a page that has disappeared without closing its connection.
     pub fn falls_silent(&self) {
         self.reader.abort();
     }
 
-    /// Waits until it is told that somebody is gone, or finds out.
+    /// Waits until the hub has told this client that the other client left, or until this client finds out by itself.
     pub async fn misses(&mut self, other: &str) {
         let deadline = Instant::now() + LIMIT;
         if self.dialect == Dialect::Yjs {
@@ -356,14 +356,14 @@ impl Client {
         }
     }
 
-    /// Waits until it is told that it did this wrong.
+    /// Waits until the hub sends an error with this code.
     pub async fn is_told(&mut self, code: &str) {
         let dialect = self.dialect;
         let is_it = |message: &Value| (dialect.code(message) == code).then_some(());
         self.until(code, is_it).await;
     }
 
-    /// What it was told before the hub closed the connection, and the code of that.
+    /// Waits until the hub closes the connection. Returns the messages that no story has asked for, and the close code.
     pub async fn is_closed(&mut self) -> (Vec<Value>, u16) {
         let deadline = Instant::now() + LIMIT;
         loop {

@@ -1,8 +1,9 @@
-//! One suite of stories for clients of every dialect, on one hub and across two that are linked.
+//! One suite of stories for clients of every dialect, on one hub and across two linked hubs.
 //!
-//! The stories are written once (`stories`), and know a client by what it can do: join, signal, hear (`client`). How that is
-//! said in a dialect is its `words`. Which dialect has which story, and why not, is one table (`table`), and
-//! docs/conformance.md shows it. No story assumes a speed, but for a hub's death: what it bounds is promised.
+//! The stories are written once (`stories`). They know the abilities of a client (`client`): join, signal, hear. The
+//! messages of each dialect for these abilities are its `words`. One table (`table`) says which dialect has which
+//! story, and why not; docs/conformance.md shows the table. No story assumes a speed, except for the death of a hub,
+//! where the time limit is promised.
 
 #[path = "../common/hub_process.rs"]
 mod hub_process;
@@ -20,7 +21,7 @@ use tokio::task::{LocalSet, spawn_local};
 use table::{Place, stories_of};
 use words::Dialect;
 
-/// Plays all stories that clients of a dialect have in this place, at once.
+/// Plays all stories of a dialect in this place, all at the same time.
 async fn all(dialect: Dialect, place: Place) {
     LocalSet::new().run_until(play_all(dialect, place)).await;
 }

@@ -6,14 +6,14 @@ use crate::jwt::SECRET;
 use crate::table::Place;
 use crate::words::Dialect;
 
-/// One hub, or two that are linked.
+/// One hub, or two linked hubs.
 pub struct Stage {
     pub dialect: Dialect,
     pub hubs: Vec<HubProcess>,
 }
 
 impl Stage {
-    /// Hubs with these settings, that take JWTs.
+    /// Hubs with these settings, which accept JWTs.
     pub async fn new(dialect: Dialect, place: Place, settings: &[(&str, &str)]) -> Self {
         let set = |builder: HubBuilder| {
             let builder = builder
@@ -34,14 +34,15 @@ impl Stage {
         Stage { dialect, hubs }
     }
 
-    /// A client at the first hub that is alone in its network, made by it where it has to be.
+    /// A client at the first hub, alone in its network. In dialects in which clients create networks, it creates this
+    /// one.
     pub async fn first(&self, id: &str) -> Client {
         let mut client = Client::connect(&self.hubs[0], self.dialect, id).await;
         client.found().await;
         client
     }
 
-    /// A client at the other hub, if there is one, in the network of the first.
+    /// A client at the last hub, in the network of the first client.
     pub async fn second(&self, id: &str) -> Client {
         let last = self.hubs.last().expect("one at least");
         let mut client = Client::connect(last, self.dialect, id).await;
@@ -49,14 +50,14 @@ impl Stage {
         client
     }
 
-    /// A client at the first hub, in a network that is there.
+    /// A client at the first hub, in a network that exists.
     pub async fn at_first(&self, id: &str) -> Client {
         let mut client = Client::connect(&self.hubs[0], self.dialect, id).await;
         client.join().await;
         client
     }
 
-    /// Two clients, one at each hub, that each hub knows of.
+    /// Two clients, the first at the first hub, the second at the last. All hubs know both.
     pub async fn two(&self) -> (Client, Client) {
         let mut ada = self.first(ADA).await;
         let mut bob = self.second(BOB).await;

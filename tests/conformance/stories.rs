@@ -1,4 +1,4 @@
-//! The stories, each of them once: what clients do, and what they hear.
+//! The stories, each written once: the actions of clients, and the messages that they receive.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::stage::{ADA, BOB, Stage};
 use crate::table::{Place, Story};
 use crate::words::{Dialect, Kind};
 
-/// A hub that waits for nobody for long.
+/// Settings with short timeouts, so that a hub soon closes a silent connection.
 const IMPATIENT: [(&str, &str); 4] = [
     ("PEER_TIMEOUT_MS", "1000"),
     ("PEERJS_ALIVE_TIMEOUT_MS", "1000"),
@@ -18,10 +18,11 @@ const IMPATIENT: [(&str, &str); 4] = [
     ("PEERJS_EXPIRE_TIMEOUT_MS", "200"),
 ];
 
-/// Where a call to somebody who is gone is known to fail soon.
+/// With this setting, a call to a peer that has left fails soon.
 const SOON: [(&str, &str); 1] = [("PEERJS_EXPIRE_TIMEOUT_MS", "200")];
 
-/// Where somebody is soon too fast, though not by coming into one network: a further announcement costs 19 messages.
+/// With these settings, a client is soon too fast. It may still join one network: a further announcement costs 19
+/// messages.
 const SLOW: [(&str, &str); 2] = [("RATE_LIMIT_PER_SEC", "50"), ("RATE_LIMIT_BURST", "40")];
 
 pub async fn play(story: Story, dialect: Dialect, place: Place) {
@@ -61,7 +62,7 @@ async fn discover(stage: &Stage) {
     bob.knows(ADA).await;
 }
 
-/// What no reader may change.
+/// A payload that has to arrive unchanged.
 fn payload(number: usize) -> Value {
     json!({"sdp": "v=0\r\n", "half": "\u{fffd}", "deep": [[{"n": number}]], "none": null})
 }
@@ -110,7 +111,7 @@ async fn publish(stage: &Stage) {
     }
 }
 
-/// Says something to the other, in whatever way the dialect has.
+/// Sends a number to the other client: as a signal or, in dialects without signals, as a publication.
 async fn say(client: &mut Client, other: &str, number: usize) {
     match client.dialect().signals() {
         true => client.signal(Kind::Candidate, other, &json!(number)).await,
@@ -123,7 +124,7 @@ async fn is_told(client: &mut Client, by: &str, number: usize) {
         true => client.hears(Kind::Candidate, by).await,
         false => loop {
             let told = client.hears_published(by).await;
-            // It hears itself too.
+            // A client also receives its own publications.
             if told["to"] == client.id() {
                 break told["n"].clone();
             }
@@ -185,7 +186,7 @@ async fn over_limit(stage: &Stage) {
             ada.is_told("rate-limited").await;
         }
     }
-    // It goes on, once it has been quiet for long enough.
+    // The hub answers the client again when the client has been quiet for long enough.
     ada.is_answered().await;
     ada.pings(2_000).await;
     let (told, code) = ada.is_closed().await;

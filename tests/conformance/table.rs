@@ -1,17 +1,17 @@
-//! Which dialect has which story, where it is played, and why a dialect does not have one.
+//! Which dialect has which story, in which places it is played, and why a dialect lacks a story.
 
 use std::fmt::Write as _;
 
 use crate::words::Dialect;
 
-/// How many hubs there are.
+/// The number of hubs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     One,
     Two,
 }
 
-/// What clients live through.
+/// The stories of clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Story {
     Join,
@@ -45,7 +45,7 @@ const STORIES: [Story; 13] = [
     Story::OverLimit,
 ];
 
-/// Those that have a column in the page.
+/// The dialects that have a column in docs/conformance.md.
 const SHOWN: [Dialect; 6] = [
     Dialect::Pigeon,
     Dialect::PeerJs,
@@ -74,7 +74,7 @@ impl Story {
         }
     }
 
-    /// What happens in it.
+    /// The events of the story, in the words of docs/conformance.md.
     fn told(self) -> &'static str {
         match self {
             Story::Join => "a client comes in, and hears that it is there",
@@ -109,7 +109,7 @@ impl Story {
     }
 }
 
-/// Why clients of a dialect do not have a story.
+/// The reason why a dialect lacks a story; `None` if the dialect has it.
 fn reason(story: Story, dialect: Dialect) -> Option<&'static str> {
     match (story, dialect) {
         (Story::Discover, Dialect::PeerJs) => Some(
@@ -139,7 +139,7 @@ fn reason(story: Story, dialect: Dialect) -> Option<&'static str> {
     }
 }
 
-/// The stories that clients of a dialect have in a place.
+/// The stories of a dialect in a place.
 pub fn stories_of(dialect: Dialect, place: Place) -> Vec<Story> {
     let mut all = STORIES.to_vec();
     all.retain(|story| story.is_played(place) && reason(*story, dialect).is_none());

@@ -1,8 +1,8 @@
-//! What the stories' clients say and hear in each dialect: the whole of what the dialects differ in.
+//! The messages of the stories in each dialect, sent and received. All differences between the dialects are here.
 
 use serde_json::{Value, json};
 
-/// What clients speak.
+/// The dialects of clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     Pigeon,
@@ -15,7 +15,7 @@ pub enum Dialect {
     Trial,
 }
 
-/// What one client hands to another.
+/// The kinds of signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Offer,
@@ -27,20 +27,20 @@ pub enum Kind {
 pub const NETWORK: &str = "r";
 pub const KEY: &str = "peerjs";
 
-/// What a message of a hub tells.
+/// The meaning of a hub's message.
 #[derive(Debug, PartialEq)]
 pub enum Told {
-    /// These are there.
+    /// These clients are in the network.
     Come(Vec<String>),
-    /// This one is gone.
+    /// This client has left.
     Gone(String),
-    /// Somebody handed something over.
+    /// A signal: its kind, its sender and its payload.
     Signal(Kind, String, Value),
-    /// Somebody published something; its name, in dialects that say so.
+    /// A publication: its sender and its number of receivers, in dialects that tell them, and its payload.
     Published(Option<String>, Value, Option<u64>),
-    /// Something that was handed over reached nobody.
+    /// A signal did not reach its target.
     Undelivered,
-    /// Any other word, by its type.
+    /// Any other message, by its type.
     Word(String),
 }
 
@@ -62,12 +62,12 @@ impl Dialect {
         self == Dialect::PeerJsRooms
     }
 
-    /// Whether clients hand things to one another.
+    /// Whether clients send signals to each other.
     pub fn signals(self) -> bool {
         self != Dialect::Yjs
     }
 
-    /// Whether clients are told of those who are there and of those who leave.
+    /// Whether clients are told of members that leave.
     pub fn tells_who_leaves(self) -> bool {
         !matches!(self, Dialect::PeerJs | Dialect::Yjs)
     }
@@ -76,7 +76,7 @@ impl Dialect {
         self.tells_who_leaves() && self != Dialect::PeerJsRooms
     }
 
-    /// Whether a client that is too fast is read more slowly, in place of being told.
+    /// Whether the hub reads more slowly from a client that is too fast, instead of sending it an error.
     pub fn is_slowed_down(self) -> bool {
         self == Dialect::PeerJs
     }
@@ -94,7 +94,7 @@ impl Dialect {
         }
     }
 
-    /// What a client's token says beside who it is.
+    /// The claims in a client's token.
     pub fn claims(self, id: &str) -> Value {
         match self {
             Dialect::PeerJsRooms => json!({"sub": id, "networks": [NETWORK]}),
@@ -102,7 +102,7 @@ impl Dialect {
         }
     }
 
-    /// What a client says first, to say who it is.
+    /// The first message of a client, which says who the client is, in dialects that have one.
     pub fn introduction(self, id: &str) -> Option<Value> {
         Some(match self {
             Dialect::Rooms => json!({"type": "auth", "userId": id, "roomId": NETWORK}),
@@ -113,7 +113,7 @@ impl Dialect {
         })
     }
 
-    /// The word by which a client knows that it is who it says.
+    /// The type of the message that tells a client that the hub has accepted its id.
     pub fn greeting(self) -> Option<&'static str> {
         Some(match self {
             Dialect::Pigeon => "connected",
@@ -126,12 +126,12 @@ impl Dialect {
         })
     }
 
-    /// What makes the network, where clients make it.
+    /// The message that creates the network, in dialects in which clients create it.
     pub fn found(self) -> Option<Value> {
         (self == Dialect::Rooms).then(|| json!({"type": "create-room", "data": {"roomName": "R"}}))
     }
 
-    /// What brings a client into the network, where it is not there by connecting.
+    /// The message by which a client joins the network; `None` if it joins by connecting.
     pub fn join(self, id: &str) -> Option<Value> {
         Some(match self {
             Dialect::Pigeon => json!({"type": "announce", "networkName": NETWORK, "data": {}}),
@@ -144,7 +144,7 @@ impl Dialect {
         })
     }
 
-    /// The word by which a client knows that it is in the network; `None` where a sign of life tells.
+    /// The types of the messages that tell a client that it is in the network; `None` if the answer to a ping shows it.
     pub fn joined(self) -> Option<&'static [&'static str]> {
         match self {
             Dialect::Rooms => Some(&["room-created", "room-joined"]),
@@ -167,7 +167,7 @@ impl Dialect {
         }
     }
 
-    /// A sign of life, and the word that answers it, where there is one.
+    /// A ping, and the type of its answer in dialects that have one.
     pub fn ping(self) -> (Value, Option<&'static str>) {
         match self {
             Dialect::Pigeon => (
@@ -192,7 +192,7 @@ impl Dialect {
             Dialect::Rooms => json!({"type": rooms, "targetUserId": to, "data": payload}),
             Dialect::Coordinator => json!({"type": native, "from": from, "to": to, field: payload}),
             Dialect::Yjs => unreachable!("its clients publish"),
-            // It has one kind of signals: what it is goes with it.
+            // This dialect has one kind of signal, so the payload names the kind.
             #[cfg(feature = "trial-dialect")]
             Dialect::Trial => {
                 json!({"type": "send", "topic": NETWORK, "to": to, "data": {"kind": native, "data": payload}})
@@ -210,7 +210,7 @@ impl Dialect {
         }
     }
 
-    /// The code of what a client did wrong.
+    /// The code of an error.
     pub fn code(self, told: &Value) -> &str {
         let code = match self {
             Dialect::PeerJs | Dialect::PeerJsRooms => &told["payload"]["type"],
@@ -218,7 +218,7 @@ impl Dialect {
             _ => &told["code"],
         };
         match code.as_str() {
-            // It has one word for both.
+            // PeerJS has one code for both errors.
             Some("rate-limit-exceeded") if told["payload"]["msg"] == "Too many messages" => {
                 "rate-abuse"
             }
@@ -228,7 +228,7 @@ impl Dialect {
         }
     }
 
-    /// What a message tells.
+    /// The meaning of a message of a hub.
     pub fn told(self, message: &Value) -> Told {
         let kind = text(&message["type"]);
         if ["error", "ERROR"].contains(&kind.as_str()) {
@@ -252,7 +252,7 @@ impl Dialect {
 }
 
 impl Kind {
-    /// What it is in the native dialect, in PeerJS's, in rooms, and as a field.
+    /// The name of the kind in the native dialect, in PeerJS and in rooms, and the name of its field.
     fn words(self) -> [&'static str; 4] {
         match self {
             Kind::Offer => ["offer", "OFFER", "sdp-offer", "offer"],

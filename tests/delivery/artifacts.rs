@@ -1,5 +1,5 @@
-//! The container, Fly, Compose and systemd files: what they must agree on with each other and with
-//! the sources, checked from their text because no engine runs here.
+//! The container, Fly, Compose and systemd files: they must agree with each other and with the
+//! sources. The tests check their text, because no engine runs here.
 
 use std::fs;
 use std::process::Command;
@@ -8,7 +8,8 @@ use tempfile::TempDir;
 
 use crate::workshop::{installed, read, repository};
 
-/// How long a hub may take beyond its pause and its drain, and a second to spare (docs/deployment.md), in milliseconds.
+/// The time that a hub may take to end beyond its pause and its drain, with a second to spare, in milliseconds
+/// (docs/deployment.md).
 const BEYOND_DRAIN_MS: u64 = 11_000;
 
 /// The value of `key` in a file of `key = value` or `key: value` lines, without quotes.
@@ -29,7 +30,7 @@ fn number(text: &str, key: &str) -> u64 {
         .unwrap_or_else(|_| panic!("{key} is {value}, not a number"))
 }
 
-/// The programs of the daemon's package, and those of the packages below `bin`.
+/// The programs of the daemon's package and of the packages below `bin`.
 fn binaries() -> Vec<String> {
     let below = fs::read_dir(repository().join("bin")).expect("the directory of the programs");
     let below = below
@@ -73,7 +74,7 @@ fn the_image_carries_every_binary_of_the_manifests() {
     }
 }
 
-/// What the Dockerfile copies from the repository, stage by stage.
+/// The paths that the Dockerfile copies from the repository, in order.
 fn copied_sources() -> Vec<String> {
     let dockerfile = read("Dockerfile");
     let copies = dockerfile
@@ -191,7 +192,7 @@ fn compose_waits_for_the_drain_and_watches_the_health_of_its_hubs() {
     );
 }
 
-/// The files of the base, by name.
+/// The name and text of each file of the Kubernetes base.
 fn kubernetes() -> Vec<(String, String)> {
     let folder = repository().join("packaging/k8s");
     let entries = fs::read_dir(folder).expect("the base");
@@ -290,7 +291,8 @@ fn systemd_accepts_the_unit() {
         eprintln!("skipped: systemd-analyze is not installed");
         return;
     };
-    // The unit names the installed path; systemd wants to see the file, so it is shown the built one.
+    // The unit names the installed path. systemd checks that the file exists, so the test puts the path of the built
+    // file into the unit.
     let unit = read("packaging/hubmesh.service").replace(
         "ExecStart=/usr/local/bin/hubmesh",
         concat!("ExecStart=", env!("CARGO_BIN_EXE_hubmesh")),

@@ -1,14 +1,15 @@
-//! `scripts/test` and `.ci/run`: what they run and in which order, what they install, and that a
-//! check which is left out is always named.
+//! `scripts/test` and `.ci/run`: the checks that they run, the order of these, the packages that
+//! they install, and that they name each check that is left out.
 //!
-//! They run in a copy of the repository's frame, against a `cargo` that only writes down its calls.
+//! The scripts run in a copy of the repository's frame, with a `cargo` that only writes down its
+//! calls.
 
 use std::fs;
 use std::path::PathBuf;
 
 use crate::workshop::{Outcome, Workshop, read, repository};
 
-/// FAILING names a subcommand that fails. The tests "see" what the script tells the browser suite.
+/// FAILING names a subcommand that fails. The stub writes down the script's settings for the browser suite.
 const CARGO: &str = r#"
 if [[ $1 == "${FAILING:-}" ]]; then exit 101; fi
 if [[ $1 == nextest ]]; then
@@ -49,7 +50,7 @@ fn bare_machine() -> Workshop {
     workshop
 }
 
-/// A bare machine on which all that the checks need is installed.
+/// A bare machine on which all tools that the checks need are installed.
 fn furnished_machine() -> Workshop {
     let workshop = bare_machine();
     for tool in [
@@ -254,7 +255,7 @@ fn a_furnished_machine_is_left_as_it_is() {
 fn on_a_bare_machine_the_missing_tools_are_installed_without_a_question() {
     let machine = bare_machine();
     machine.stub("apt-cache", "");
-    // Stands for the archive: what is installed exists from then on.
+    // This stub stands for the archive: a tool exists once its package is installed.
     machine.stub(
         "apt-get",
         r#"
@@ -356,7 +357,7 @@ fn an_installation_that_fails_ends_the_run() {
 fn package_lists_that_cannot_be_fetched_end_the_run_in_place_of_leaving_checks_out() {
     let machine = bare_machine();
     machine.stub("apt-get", "[[ $1 != update ]]");
-    // Without lists no package is known.
+    // Without the lists, no package is known.
     machine.stub("apt-cache", "exit 100");
 
     let outcome = check(&machine, &[]);
@@ -366,7 +367,7 @@ fn package_lists_that_cannot_be_fetched_end_the_run_in_place_of_leaving_checks_o
     assert!(cargo_stages(&outcome).is_empty());
 }
 
-/// Runs on a bare machine where nothing may be installed, and expects `reason` to be given.
+/// Runs the checks on a bare machine where nothing may be installed, and expects `reason` in the output.
 fn expect_named_skips(machine: &Workshop, reason: &str) {
     let outcome = check(machine, &[]);
 

@@ -1,12 +1,12 @@
-//! `deploy-hub.sh`, run against a `flyctl` and a `curl` that only write down what they were told.
+//! `deploy-hub.sh`, run with a `flyctl` and a `curl` that only write down their calls.
 
 use crate::workshop::{Outcome, Workshop};
 
 const TOKEN: &str = "mesh-token-of-this-test";
 const PEER_TOKEN: &str = "peer-token-of-this-test";
 
-/// Obeys three variables: EXISTING (apps that Fly knows), FAILING (a call that fails when it
-/// contains this) and LOGGED_OUT.
+/// A stub that obeys three variables: EXISTING (the apps that Fly knows), FAILING (each call that
+/// contains this text fails) and LOGGED_OUT.
 const FLYCTL: &str = r#"
 if [[ -n ${FAILING:-} && "$*" == *"$FAILING"* ]]; then echo "Error: refused" >&2; exit 1; fi
 case "$1 ${2:-}" in
@@ -35,7 +35,7 @@ fn deploy(workshop: &Workshop, arguments: &[&str]) -> Outcome {
     workshop.run("deploy-hub.sh", arguments)
 }
 
-/// Which app each `flyctl deploy` was for, in order.
+/// The app of each `flyctl deploy`, in order.
 fn deployed_apps(outcome: &Outcome) -> Vec<&str> {
     outcome
         .calls_of("flyctl deploy")

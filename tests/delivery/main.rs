@@ -1,8 +1,8 @@
-//! What the project ships besides its code: the deploy script, the container and service files, and
-//! the script that runs all checks.
+//! The files that the project ships besides its code: the deploy script, the container and service
+//! files, and the script that runs all checks.
 //!
-//! The scripts run for real, with a search path that holds stubs of the tools that reach outside;
-//! each stub writes down how it was called. Nothing here leaves this machine.
+//! The scripts really run. Their search path holds stubs for the tools that use the network, and
+//! each stub writes down its calls. Nothing here leaves this machine.
 
 mod artifacts;
 mod checks;

@@ -1,7 +1,8 @@
-//! `packaging/grafana.json` and `packaging/alerts.yml`: that they ask for what hubs show, in words that Prometheus takes.
+//! `packaging/grafana.json` and `packaging/alerts.yml`: they must query metrics that hubs show, in queries that
+//! Prometheus accepts.
 //!
-//! What hubs show is taken from hubs that run and had something to count. What Prometheus takes is for `promtool` to say,
-//! where it is installed (scripts/test sees to that).
+//! The metrics come from running hubs in which events have been counted. `promtool` decides whether Prometheus accepts
+//! a query, where it is installed (scripts/test installs it).
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,9 +19,9 @@ use futures::SinkExt;
 use crate::hub_process::{HubProcess, eventually, nobody};
 use crate::workshop::{installed, read, repository};
 
-// ---- What is asked for ----------------------------------------------------------------------------------
+// ---- The queries ----------------------------------------------------------------------------------------
 
-/// All queries of a dashboard, wherever they are in it.
+/// Collects all queries of a dashboard, at any depth.
 fn queries(value: &Value, found: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
@@ -46,28 +47,28 @@ fn of_dashboard() -> Vec<String> {
     found
 }
 
-/// The names of metrics in a text: what begins as ours do.
+/// The names of metrics in a text: the words that begin like a hub's metrics.
 fn metrics_in(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'));
     let ours = words.filter(|word| word.starts_with("hubmesh_") || word.starts_with("process_"));
     ours.map(str::to_owned).collect()
 }
 
-// ---- What hubs show -------------------------------------------------------------------------------------
+// ---- The metrics of hubs --------------------------------------------------------------------------------
 
 async fn exposition(hub: &HubProcess) -> String {
     let accept = [("accept", "text/plain")];
     hub.http(Method::GET, "/metrics", &accept).await.body
 }
 
-/// The series of an exposition by their names, without labels.
+/// The names of an exposition's series, without labels.
 fn series(exposition: &str) -> BTreeSet<String> {
     let lines = exposition.lines().filter(|line| !line.starts_with('#'));
     let names = lines.filter_map(|line| line.split(['{', ' ']).next());
     names.map(str::to_owned).collect()
 }
 
-/// A peer that says something wrong, and leaves.
+/// Connects a peer that sends an invalid message and leaves.
 async fn a_peer_errs_at(hub: &HubProcess) {
     let url = format!("{}/ws?peerId={}", hub.ws_url(), "ab".repeat(20));
     let (mut socket, _) = tokio_tungstenite::connect_async(url)
@@ -77,7 +78,7 @@ async fn a_peer_errs_at(hub: &HubProcess) {
     socket.close(None).await.expect("closed");
 }
 
-/// All series that these hubs show.
+/// The names of all series that these hubs show.
 async fn series_of(hubs: &[HubProcess]) -> BTreeSet<String> {
     let mut shown = BTreeSet::new();
     for hub in hubs {
@@ -86,8 +87,8 @@ async fn series_of(hubs: &[HubProcess]) -> BTreeSet<String> {
     shown
 }
 
-/// Hubs to which what is counted by name has happened: a peer came and went, a dial led nowhere, and two that go by one id
-/// drove each other out.
+/// Hubs with the events whose counters appear only once they have happened. A peer came and left, a dial failed, and
+/// two hubs with one id drove each other out.
 async fn hubs_with_a_past() -> [HubProcess; 3] {
     let (_kept, nowhere) = nobody();
     let first = HubProcess::builder()
@@ -131,7 +132,7 @@ async fn every_metric_of_the_dashboard_and_the_alerts_is_one_that_hubs_show() {
     assert!(unknown.is_empty(), "no hub shows {unknown:?}");
 }
 
-// ---- What Prometheus takes ------------------------------------------------------------------------------
+// ---- The checks of promtool -----------------------------------------------------------------------------
 
 fn promtool(arguments: &[&str], file: &Path) {
     let Some(promtool) = installed("promtool") else {
@@ -175,7 +176,7 @@ fn every_alert_has_a_story() {
     }
 }
 
-/// As recording rules, which is what promtool can read.
+/// The queries are written as recording rules, because promtool reads those.
 #[test]
 fn promtool_accepts_every_query_of_the_dashboard() {
     let mut rules = String::from("groups:\n  - name: dashboard\n    rules:\n");

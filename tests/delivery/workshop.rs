@@ -1,8 +1,8 @@
-//! A directory of stub tools to run the project's scripts against.
+//! A directory of stub tools for runs of the project's scripts.
 //!
-//! Owns the temporary directory that is the scripts' whole search path. A tool that is neither
-//! stubbed nor borrowed does not exist for the script, whatever this machine has installed.
-//! Called by the stories beside it.
+//! Owns the temporary directory that is the scripts' whole search path. The scripts find only
+//! tools that are stubbed or borrowed, even if this machine has others installed. The tests
+//! beside this file call it.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-/// Where the repository is checked out.
+/// The root of this checkout of the repository.
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -21,7 +21,7 @@ pub fn read(path: &str) -> String {
     fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The path of a tool of this machine, if it has it.
+/// The path of a tool, if this machine has it.
 pub fn installed(tool: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
@@ -29,14 +29,14 @@ pub fn installed(tool: &str) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// How a script ended, and what it did on the way.
+/// The end of a script's run, its output, and its calls.
 pub struct Outcome {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
     /// One line for each call of a stub: its name and its arguments.
     pub calls: Vec<String>,
-    /// What was piped into the stubs that read their standard input.
+    /// The text that was piped into the stubs that read their standard input.
     pub piped: String,
 }
 
@@ -50,19 +50,19 @@ impl Outcome {
             .collect()
     }
 
-    /// It ended well.
+    /// Checks that the script exited with 0.
     #[track_caller]
     pub fn succeeded(&self) {
         assert_eq!(self.code, Some(0), "{}\n{}", self.stdout, self.stderr);
     }
 
-    /// This is on its standard output.
+    /// Checks that `text` is on the script's standard output.
     #[track_caller]
     pub fn says(&self, text: &str) {
         assert!(self.stdout.contains(text), "no {text}: {}", self.stdout);
     }
 
-    /// This is on its standard error.
+    /// Checks that `text` is on the script's standard error.
     #[track_caller]
     pub fn complains(&self, text: &str) {
         assert!(self.stderr.contains(text), "no {text}: {}", self.stderr);

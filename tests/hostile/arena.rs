@@ -1,15 +1,15 @@
-//! Two linked hubs, the innocent on both, and the rules that every attack is held to.
+//! Two linked hubs, innocent peers on both, and the rules that each attack is checked against.
 //!
-//! **The innocent are not made to wait.** The promise is 50 ms. On a machine that runs other things beside this
-//! test, a delay on the wall clock is not always the hub's: so each arena first watches the innocent in peace, and an
-//! attack fails only if their worst delay is above 50 ms *and* above [`NOISE`] times the worst in peace, in each of
-//! [`ROUNDS`] repetitions, each measured against peace as it is by then. A hub that blocks does so every time; a
-//! busy machine does not. All figures are printed.
+//! **Innocent peers do not have to wait.** The promise is 50 ms. On a machine that runs other programs beside this
+//! test, a delay on the wall clock is not always the hub's. Each arena therefore first watches the innocent peers in
+//! peace, without an attack. An attack fails only if their worst delay is above 50 ms *and* above [`NOISE`] times the
+//! worst in peace. It must be above both in each of [`ROUNDS`] repetitions, and peace is measured again before each
+//! repetition. A hub that blocks does so every time; a busy machine does not. All figures are printed.
 //!
-//! A hub that is built without optimization takes five to ten times the processor's time for the same work, which is
-//! no fault of its order of work. There the bound is 250 ms; `cargo test --release --test hostile` holds it to 50 ms.
+//! A hub that is built without optimization needs five to ten times the processor time for the same work. Its order
+//! of work is the same, and the bound for it is 250 ms. `cargo test --release --test hostile` checks the 50 ms.
 //!
-//! **The hub lives.** After each attack both hubs run, have logged no panic, answer `/health`, and take a peer in.
+//! **The hub lives.** After each attack both hubs run, have logged no panic, answer `/health`, and accept a peer.
 
 use std::time::Duration;
 
@@ -19,19 +19,19 @@ use crate::hub_process::{HubBuilder, HubProcess, LIMIT};
 use crate::raw::{Raw, fresh_id};
 use crate::watcher::{Seen, Watcher};
 
-/// What the innocent may be delayed by.
+/// The longest delay that innocent peers may see.
 const PROMISE: Duration = Duration::from_millis(if cfg!(debug_assertions) { 250 } else { 50 });
-/// A delay of this many times the worst in peace is not the machine's noise.
+/// A delay above this many times the worst in peace is not the machine's noise.
 const NOISE: u32 = 10;
-/// How often an attack must delay the innocent to be the cause.
+/// The number of rounds in which an attack must delay the innocent peers to count as the cause.
 const ROUNDS: usize = 3;
-/// How long peace is watched.
+/// How long the innocent peers are watched in peace.
 const PEACE: Duration = Duration::from_millis(500);
 
-/// What opens `/mesh` of the hubs here.
+/// The token that opens `/mesh` of these hubs.
 pub const TOKEN: &str = "of-the-mesh-alone";
 
-/// The attacked hub, its neighbour, and the innocent.
+/// The attacked hub, its neighbour, and the innocent peers.
 pub struct Arena {
     pub hub: HubProcess,
     pub neighbour: HubProcess,
@@ -52,12 +52,12 @@ impl Arena {
         Self::around(impatient()).await
     }
 
-    /// With this hub as the attacked one.
+    /// Opens an arena in which `attacked` is the attacked hub.
     pub async fn around(attacked: HubBuilder) -> Self {
         Self::between(attacked, |neighbour| neighbour).await
     }
 
-    /// The same with a neighbour that is set up otherwise.
+    /// Like [`Self::around`], with a neighbour that `setup` has changed.
     pub async fn between(
         attacked: HubBuilder,
         setup: impl FnOnce(HubBuilder) -> HubBuilder,
@@ -76,7 +76,7 @@ impl Arena {
         }
     }
 
-    /// Has the hub attacked, and holds it to the rules.
+    /// Attacks the hub, and checks the rules.
     pub async fn attack(&mut self, name: &str, attack: impl AsyncFn(&HubProcess)) {
         for round in 1..=ROUNDS {
             self.watcher.begin();
@@ -100,7 +100,7 @@ impl Arena {
     }
 }
 
-/// Fails unless the hub runs, has not panicked, and serves.
+/// Fails unless the hub runs, has not panicked, and serves clients.
 pub async fn lives(hub: &mut HubProcess) {
     let status = hub.child.try_wait().expect("the hub can be asked for");
     assert_eq!(status, None, "the hub ended");
@@ -126,7 +126,7 @@ pub async fn count(hub: &HubProcess, name: &str, labels: &str) -> u64 {
     values.sum()
 }
 
-/// Runs `act` and waits until the hub has counted it at least `times` in this series.
+/// Runs `act` and waits until the hub has counted at least `times` more in this series.
 pub async fn counted<T>(
     hub: &HubProcess,
     (name, labels): (&str, &str),
@@ -150,7 +150,7 @@ pub async fn counted<T>(
     }
 }
 
-/// Has `many` do the same at once.
+/// Runs `one` for `many` attackers at once.
 pub async fn crowd<T>(many: usize, one: impl AsyncFn(usize) -> T) -> Vec<T> {
     futures::future::join_all((0..many).map(|place| one(place))).await
 }

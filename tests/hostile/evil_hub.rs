@@ -1,7 +1,7 @@
-//! A hub that has the mesh token and no manners: a link over which anything can be said.
+//! A hub that has the mesh token and breaks the rules: it can send any bytes over its link.
 //!
 //! Owns one WebSocket to `/mesh`, greeted with the project's own handshake, and the encoder of its control messages.
-//! Reads along, so that the attacked hub is never the one that waits.
+//! It also reads, so that the attacked hub never has to wait for it.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use crate::arena::TOKEN;
 use crate::hub_process::{HubProcess, LIMIT};
 
-/// What the attacker says it is.
+/// The identity that the attacker claims.
 pub fn identity(token: &str) -> Identity {
     Identity {
         hub: HubId(rand::random()),
@@ -42,7 +42,8 @@ pub async fn mesh_socket(hub: &HubProcess) -> WebSocketStream<TcpStream> {
     client_async(url, stream).await.expect("a WebSocket").0
 }
 
-/// The same for one who comes by a proxy, which says that it is at this address.
+/// Like [`mesh_socket`], for a client that connects through a proxy. The proxy says that the client's address is
+/// `from`.
 async fn mesh_socket_from(hub: &HubProcess, from: &str) -> WebSocketStream<TcpStream> {
     let stream = TcpStream::connect(hub.addr).await.expect("the hub listens");
     stream.set_nodelay(true).expect("a fresh socket");
@@ -53,12 +54,12 @@ async fn mesh_socket_from(hub: &HubProcess, from: &str) -> WebSocketStream<TcpSt
     client_async(request, stream).await.expect("a WebSocket").0
 }
 
-/// A link of the attacker's.
+/// A link of the attacker to the victim.
 pub struct EvilHub {
     pub me: Identity,
     /// The hub at the other end.
     pub victim: HubId,
-    /// Its life.
+    /// The victim's incarnation.
     pub victim_life: Incarnation,
     socket: WebSocketStream<TcpStream>,
     encoder: Encoder,
@@ -71,7 +72,7 @@ impl EvilHub {
         Self::try_link(hub, identity(TOKEN)).await.expect("a link")
     }
 
-    /// Links from this address, as the hub's proxy tells it.
+    /// Links with the right token, from the address `from`, as the hub's proxy reports it.
     pub async fn link_from(hub: &HubProcess, from: &str) -> Self {
         let socket = mesh_socket_from(hub, from).await;
         let link = Self::greet(socket, identity(TOKEN)).await;
@@ -97,7 +98,7 @@ impl EvilHub {
         })
     }
 
-    /// Sends a message as it is; false once the hub has closed.
+    /// Sends a message unchanged; false once the hub has closed the link.
     pub async fn send(&mut self, message: impl Into<Bytes>) -> bool {
         let sending = self.socket.send(Message::Binary(message.into()));
         match timeout(LIMIT, sending).await {
@@ -110,7 +111,7 @@ impl EvilHub {
         self.control_times(frame, 1).await
     }
 
-    /// The same frame so often, in one message.
+    /// Sends the same frame `times` times, in one message.
     pub async fn control_times(&mut self, frame: &ControlFrame, times: usize) -> bool {
         let mut message = BytesMut::new();
         for _ in 0..times {
@@ -125,7 +126,7 @@ impl EvilHub {
         self.send(message.freeze()).await
     }
 
-    /// Its own record, with the victim as its neighbour, and these others, who exist on paper alone.
+    /// The attacker's own record. It names the victim as a neighbour, and these `others`, which do not exist.
     pub fn record(&self, number: u64, others: &[HubId]) -> LinkRecord {
         let mut neighbours: Vec<(HubId, u16)> = others.iter().map(|hub| (*hub, 1)).collect();
         neighbours.push((self.victim, 1));
@@ -141,7 +142,7 @@ impl EvilHub {
         }
     }
 
-    /// Becomes a hub of the mesh: its record is out, and the victim asks for its claims.
+    /// Becomes a hub of the mesh: sends its record, and waits until the victim asks for its claims.
     pub async fn enter(&mut self) {
         let record = self.record(1, &[]);
         let line = record.digest();
@@ -154,7 +155,7 @@ impl EvilHub {
             .expect("the victim asks for the claims");
     }
 
-    /// Claims so many peers of its own, who show this.
+    /// Claims `many` peers of its own, each with this data.
     pub async fn claim_peers(&mut self, many: u64, data: &[u8]) -> bool {
         let claim = |number: u64| Claim {
             network: NetworkKey::new(Dialect::Pigeon, "made up").expect("a network"),
@@ -180,7 +181,7 @@ impl EvilHub {
         self.control(&ControlFrame::Delta(delta)).await
     }
 
-    /// The next control frame that `wanted` picks, answering pings meanwhile; `None` once the link has ended.
+    /// The next control frame that `wanted` picks; `None` once the link has ended. Answers pings meanwhile.
     pub async fn until(&mut self, wanted: impl Fn(&ControlFrame) -> bool) -> Option<ControlFrame> {
         let end = Instant::now() + LIMIT;
         loop {
@@ -191,7 +192,7 @@ impl EvilHub {
         }
     }
 
-    /// The same of the data path.
+    /// Like [`Self::until`], for frames of the data path.
     pub async fn until_data(&mut self, wanted: impl Fn(&DataFrame) -> bool) -> Option<DataFrame> {
         let end = Instant::now() + LIMIT;
         loop {
@@ -202,7 +203,7 @@ impl EvilHub {
         }
     }
 
-    /// The frames of the next message, those of the control plane and those of the data path; pings are answered.
+    /// The frames of the next message: first its control frames, then its data frames. Answers pings.
     async fn frames(&mut self, end: Instant) -> Option<(Vec<ControlFrame>, Vec<DataFrame>)> {
         let message = timeout_at(end, self.socket.next()).await;
         let message = message.expect("the frame, or an end, in time")?.ok()?;
@@ -221,7 +222,7 @@ impl EvilHub {
         Some((control, Vec::new()))
     }
 
-    /// Why the hub ends the link; `None` if it says nothing.
+    /// The hub's reason for ending the link; `None` if it gives none.
     pub async fn bye(&mut self) -> Option<Bye> {
         match self
             .until(|frame| matches!(frame, ControlFrame::Bye(_)))
@@ -232,7 +233,7 @@ impl EvilHub {
         }
     }
 
-    /// Whether the link stands: the hub answers a ping.
+    /// Whether the link is still up, so that the hub answers a ping.
     pub async fn stands(&mut self) -> bool {
         let token: u64 = rand::random();
         if !self.control(&ControlFrame::Ping { token }).await {

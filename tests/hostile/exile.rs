@@ -1,4 +1,4 @@
-//! Hubs that make lives of others up, so that these leave the mesh or are not let back in.
+//! Hubs that invent incarnations of other hubs, so that those hubs leave the mesh or cannot return to it.
 
 use bytes::BytesMut;
 use hubmesh_core::api::Bye;
@@ -12,14 +12,14 @@ use crate::evil_hub::{EvilHub, identity};
 use crate::forgers::third_hub;
 use crate::hub_process::{HubProcess, LIMIT};
 
-/// Lives that no hub comes to by rising.
+/// Epochs that no hub reaches by raising its own.
 const MADE_UP: [u32; 3] = [u32::MAX, 1 << 31, 1 << 20];
 
 fn life(epoch: u32) -> Incarnation {
     Incarnation { epoch, nonce: 1 }
 }
 
-/// How many hubs this one reaches.
+/// How many hubs this hub reaches.
 async fn reached(hub: &HubProcess) -> u64 {
     let page = hub.http_get("/hubs").await.json();
     page["totalHubs"].as_u64().expect("a number")
@@ -115,7 +115,8 @@ async fn a_hub_that_is_driven_away_is_back_at_once_under_a_new_id() {
     let neighbour = hub.neighbour().env("HUB_TOKEN", TOKEN).start().await;
     let id = async || hub.http_get("/stats").await.json()["hubPeerId"].clone();
     let old = id().await;
-    // Three times it rises above what it is told of; then somebody else has its id.
+    // Three times the hub raises its epoch above the one it hears of. The fourth time it assumes that another hub has
+    // its id, and takes a new one.
     for epoch in [10, 20, 30, 40] {
         let mut evil = EvilHub::link(&hub).await;
         let bye = Bye::StaleIncarnation { known: life(epoch) };

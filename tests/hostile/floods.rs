@@ -1,4 +1,5 @@
-//! Attackers who do nothing wrong but do it too much: peers that do not read, that talk too fast, that all want one id.
+//! Attackers whose messages are valid but too many: peers that do not read, that send too fast, or that all want one
+//! id.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use crate::raw::{PING, PONG, Raw, fresh_id};
 
 const CLOSED: &str = "hubmesh_connections_closed_total";
 
-/// Few peers may be shown at once, so that little may wait for each of them.
+/// A hub that shows few peers at once, so that its mailbox for each peer can be small.
 fn narrow() -> HubBuilder {
     impatient()
         .env("DISCOVERY_LIMIT", "100")
@@ -22,8 +23,8 @@ fn narrow() -> HubBuilder {
         .env("OUTBOX_BYTES", "1048576")
 }
 
-/// Sends long signals to a peer that does not read, each few of them only when the last have been taken in, until one
-/// is not delivered. Gives the code that the sender is told.
+/// Sends long signals to a peer that does not read, until one is not delivered. Each is sent only after the hub has
+/// handled the last one. Gives the error code that the sender receives.
 async fn overwhelm(hub: &HubProcess, target: &str, network: &str) -> String {
     let payload = "x".repeat(30_000);
     let offer = json!({"type": "offer", "targetPeerId": target, "data": payload}).to_string();
@@ -61,7 +62,7 @@ async fn a_reader_that_never_reads_hurts_itself_alone() {
                 }
             })
             .await;
-            // The outbox is gone with it.
+            // The peer's mailbox was freed with its connection.
             let grown = resident(hub.pid()).saturating_sub(before);
             println!("a deaf peer: {} KB more resident", grown / 1024);
             assert!(grown < 8 * 1024 * 1024, "{grown} bytes more");
@@ -81,7 +82,7 @@ async fn a_peer_that_reads_late_keeps_its_place_and_gets_what_was_accepted() {
             let late = fresh_id();
             let mut victim = Raw::member(hub, &late, "late").await;
             assert_eq!(overwhelm(hub, &late, "late").await, "overload");
-            // Another is not kept from it by the first, and is heard after all that came before.
+            // The first sender does not block a second one. The second one's offer arrives after all earlier offers.
             let mut other = Raw::member(hub, &fresh_id(), "late").await;
             let offer = json!({"type": "offer", "targetPeerId": late, "data": "of another"});
             other.say(&offer.to_string()).await.expect("a live hub");
@@ -107,13 +108,14 @@ async fn messages_beyond_the_rate_are_dropped_and_then_the_peer_is() {
                     let flood =
                         crate::raw::frame(crate::raw::TEXT, b"{\"type\":\"ping\"}").repeat(100);
                     for _ in 0..80 {
-                        // The hub may have closed by now.
+                        // The hub may have closed the connection by now.
                         if peer.send(&flood).await.is_err() {
                             break;
                         }
                     }
                     let end = peer.end().await;
-                    // Told once of each row that was dropped, and at last why it is closed.
+                    // The peer receives one complaint for each run of dropped messages, and at last the reason for the
+                    // close.
                     let (last, rows) = end.complaints.split_last().expect("complaints");
                     assert_eq!(last, "rate-abuse");
                     assert!(rows.iter().all(|row| row == "rate-limited"), "{rows:?}");
@@ -138,7 +140,7 @@ async fn of_two_hundred_that_want_one_id_its_holder_keeps_it() {
             let (began, mut asked) = (Instant::now(), 0);
             counted(hub, refused, 200, async {
                 let holding = async {
-                    // A living holder says nothing, and answers the hub's pings.
+                    // The holder is alive: it sends nothing, but answers the hub's pings.
                     while let Some((PING, payload)) = holder.next_frame().await {
                         asked += 1;
                         holder.send_frame(PONG, &payload).await.expect("a live hub");
@@ -158,7 +160,7 @@ async fn of_two_hundred_that_want_one_id_its_holder_keeps_it() {
                 }
             })
             .await;
-            // Its own pings, in peace, come every few seconds.
+            // In peace, the hub pings the holder every few seconds.
             let fair = 2 + 2 * began.elapsed().as_secs();
             assert!(asked <= fair, "{asked} pings, where {fair} would do");
         })
@@ -183,7 +185,7 @@ async fn of_two_hundred_that_come_at_once_with_one_id_one_stays() {
                     .into_iter()
                     .map(|mut rival| async move { rival.end_alive().await.close });
                 let mut ends: FuturesUnordered<_> = ends.collect();
-                // On a slow machine they come for longer than a ping waits for them to read.
+                // On a slow machine the rivals take so long to connect that some do not answer a ping in time.
                 let told = [
                     "Replaced by a newer connection",
                     "The id changed hands too often",

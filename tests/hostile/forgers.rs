@@ -1,4 +1,4 @@
-//! Hubs that speak in the name of others: signals, acknowledgements, and lives.
+//! Hubs that send in the name of others: signals, acknowledgements, and incarnations.
 
 use bytes::Bytes;
 use hubmesh_core::frames::{
@@ -12,7 +12,7 @@ use crate::raw::fresh_id;
 
 const EVENTS: &str = "hubmesh_mesh_signal_events_total";
 
-/// A third hub, as whoever links up with one of its neighbours learns of it.
+/// The id and incarnation of a third hub, as the attacker learns them on a link to a neighbour of that hub.
 pub async fn third_hub(evil: &mut EvilHub) -> (HubId, Incarnation) {
     let (me, victim) = (evil.me.hub, evil.victim);
     let is_third = move |hub: &HubId| *hub != me && *hub != victim;
@@ -30,7 +30,7 @@ pub async fn third_hub(evil: &mut EvilHub) -> (HubId, Incarnation) {
         .expect("a third hub")
 }
 
-/// A signal in the name of that hub, of a peer that nobody knows.
+/// A signal in the name of the hub `source`, from a peer that no hub knows.
 fn signal(evil: &EvilHub, (source, life): (HubId, Incarnation), base: u64) -> DataFrame {
     DataFrame::Signal(SignalFrame {
         head: FrameHead {

@@ -8,10 +8,10 @@ use crate::raw::{BINARY, CLOSE, End, PING, PONG, Raw, TEXT, frame, fresh_id, hea
 
 const CLOSED: &str = "hubmesh_connections_closed_total";
 const TEN_MEGABYTES: usize = 10 * 1024 * 1024;
-/// How many do the same at once.
+/// How many attackers send the same bytes at once.
 const CROWD: usize = 8;
 
-/// What is sent, and how the hub answers: the complaint before the close frame, if any, and the close frame.
+/// The bytes of an attack, and the hub's answer: a close frame, in some cases after a complaint.
 struct Case {
     name: &'static str,
     bytes: Vec<u8>,
@@ -63,7 +63,7 @@ impl Case {
 
     async fn attack(&self, hub: &HubProcess) -> End {
         let mut raw = Raw::peer(hub, &fresh_id()).await;
-        // The hub may close before it has read all.
+        // The hub may close the connection before it has read all bytes.
         let _ = raw.send(&self.bytes).await;
         raw.end().await
     }
@@ -77,7 +77,7 @@ impl Case {
     }
 }
 
-/// A frame's whole head, and nothing of its payload.
+/// The whole head of a frame, without its payload.
 fn with_mask(mut head: Vec<u8>) -> Vec<u8> {
     head.extend_from_slice(&[0; 4]);
     head
@@ -203,9 +203,9 @@ async fn a_close_frame_is_answered_with_itself_and_a_bad_one_with_what_is_wrong(
     withstands(cases).await;
 }
 
-/// Sends a beginning and then the same again and again, until the hub closes.
+/// Sends `first`, and then `again` repeatedly, until the hub closes the connection.
 async fn flood(hub: &HubProcess, first: &[u8], again: &[u8]) -> End {
-    /// The hub reads on for a moment after it has closed, without looking.
+    /// The most bytes that are sent. After its close frame, the hub still reads for a moment and drops the bytes.
     const MOST: usize = 16 * 1024 * 1024;
     let mut raw = Raw::member(hub, &fresh_id(), "floods").await;
     raw.send(first).await.expect("a live hub");
@@ -223,7 +223,7 @@ async fn is_cut_off(name: &str, first: Vec<u8>, again: Vec<u8>) {
         .attack(name, async |hub| {
             counted(hub, (CLOSED, "reason=\"rate-abuse\""), 4, async {
                 for end in crowd(4, async |_| flood(hub, &first, &again).await).await {
-                    // What was still on its way may have reset the connection, and the last words with it.
+                    // Bytes that were still on their way may have reset the connection. Then the close frame is lost.
                     if let Some(close) = end.close {
                         assert_eq!(close, (1008, "Too many messages".to_owned()), "{name}");
                     }

@@ -1,4 +1,4 @@
-//! Hubs that tell of addresses which are none of a hub's, or none of theirs to tell of.
+//! Hubs that spread addresses at which there is no hub, or which they have no right to name.
 
 use hubmesh_core::frames::{ControlFrame, LinkRecord};
 use hubmesh_core::ids::HubId;
@@ -11,7 +11,7 @@ use crate::hub_process::HubProcess;
 
 const FAILED: &str = "hubmesh_mesh_dials_failed_total";
 
-/// A service that is no hub's business, and counts who calls.
+/// A service that hubs have no reason to call. It counts the calls.
 struct Bystander {
     port: u16,
     calls: JoinHandle<u32>,
@@ -40,14 +40,14 @@ impl Bystander {
         }
     }
 
-    /// How often it was called.
+    /// How many calls the service received.
     async fn calls(self) -> u32 {
         self.listener.notify_one();
         self.calls.await.expect("it listens")
     }
 }
 
-/// Tells the hub of so many made-up hubs, reachable by way of the attacker, with these addresses each.
+/// Tells the hub of `many` made-up hubs. Each is reachable through the attacker, and has all these `urls`.
 async fn tell(evil: &mut EvilHub, many: usize, urls: &[String]) {
     evil.enter().await;
     let ghosts: Vec<HubId> = (0..many).map(|_| HubId(rand::random())).collect();
@@ -64,8 +64,8 @@ async fn tell(evil: &mut EvilHub, many: usize, urls: &[String]) {
     assert!(evil.stands().await);
 }
 
-/// Has a rogue link to the hub and tell of so many hubs with these addresses, and waits until the hub has called none of
-/// them so often, for this reason.
+/// Lets a rogue link to the hub and tell it of `many` hubs with these `urls`. Waits until the hub has counted this many
+/// failed dials with this reason.
 async fn refused(
     hub: &HubProcess,
     link: impl Future<Output = EvilHub>,
@@ -102,9 +102,9 @@ async fn what_hubs_tell_of_is_dialled_at_the_path_of_hubs_alone() {
 
 #[tokio::test]
 async fn a_hub_that_is_far_away_cannot_have_its_neighbour_call_what_is_near() {
-    // What the proxy says decides how far away the attacker is.
+    // The proxy's header decides how far away the attacker is.
     let attacked = impatient().env("TRUSTED_PROXIES", "127.0.0.1");
-    // The neighbour is next door, and believes what the attacked hub passes on.
+    // The neighbour is near the attacked hub, and believes the addresses that this hub passes on.
     let mut arena = Arena::between(attacked, |neighbour| {
         neighbour.env("MESH_AUTO_CONNECT", "false")
     })
@@ -141,7 +141,7 @@ async fn one_address_is_not_called_for_each_hub_that_is_said_to_be_there() {
         .await;
     let calls = target.calls().await;
     let seconds = u32::try_from(began.elapsed().as_secs()).expect("some");
-    // The neighbour hears of them as well.
+    // The neighbour hears of the made-up hubs as well.
     let allowed = 2 * (10 + seconds / 4 + 1);
     assert!(
         calls <= allowed,

@@ -1,4 +1,4 @@
-//! Attackers who never get as far as a WebSocket: slow, oversized, malformed and ambiguous HTTP.
+//! Attackers that never open a WebSocket: they send slow, oversized, malformed and ambiguous HTTP.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::raw::{Raw, fresh_id, upgrade_request};
 
 const REFUSED: &str = "hubmesh_refusals_total";
 
-/// A connection on which this was said, or as much of it as the hub took before it closed.
+/// A connection on which `request` was sent. If the hub closed it early, only a part was sent.
 async fn having_said(hub: &HubProcess, request: &str) -> Raw {
     let mut raw = Raw::connect(hub).await;
     let _ = raw.send(request.as_bytes()).await;
@@ -21,7 +21,7 @@ async fn status_of(hub: &HubProcess, request: &str) -> Option<u16> {
     having_said(hub, request).await.status().await
 }
 
-/// What a new peer asks for.
+/// The request of a new peer.
 fn good_request() -> String {
     upgrade_request(&format!("/ws?peerId={}", fresh_id()), "")
 }
@@ -180,11 +180,11 @@ async fn oversized_and_malformed_heads_are_refused() {
     }
 }
 
-/// A request and what is hidden behind it.
+/// A request with a second one hidden behind it.
 struct Smuggled {
     name: &'static str,
     bytes: String,
-    /// How many answers there may be at most.
+    /// The most answers that the hub may give.
     answers: usize,
 }
 
@@ -260,14 +260,14 @@ async fn no_request_is_smuggled_in_behind_another() {
                     assert!(!text.contains(" 101 "), "{}: {text}", case.name);
                 }
                 let after = count(hub, "hubmesh_connections_accepted_total", "").await;
-                // The hub's life is checked with one peer after each attack, before the next.
+                // The peer that checks whether the hub lives connects after each attack, so it is not counted here.
                 assert_eq!(after, before, "{}", case.name);
             })
             .await;
     }
 }
 
-/// Sends a byte at a time until the hub closes; gives how long it let that go on.
+/// Sends one byte at a time until the hub closes the connection. Gives the time that this took.
 async fn loris(hub: &HubProcess, bytes: &[u8]) -> Duration {
     let mut raw = Raw::connect(hub).await;
     let began = Instant::now();
@@ -347,7 +347,7 @@ async fn sockets_that_say_nothing_are_closed() {
         .await;
     arena
         .attack("half-open upgrades", async |hub| {
-            // The other end is gone once it has asked; nobody reads the 101.
+            // Each client closes right after its request, so the 101 is not read.
             crowd(200, async |_| {
                 let mut raw = Raw::connect(hub).await;
                 let request = good_request();

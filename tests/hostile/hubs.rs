@@ -1,7 +1,8 @@
-//! Attackers on `/mesh`: strangers who only reach the port, and hubs of the mesh that turned on it.
+//! Attackers on `/mesh`: strangers that can only reach the port, and hubs of the mesh that attack it.
 //!
-//! A hub that has the token is trusted about what it alone can know, its own peers and links. These tests hold that
-//! it gets nothing beyond: no word in another's name, no other hub's peers, no memory and no time of its neighbours'.
+//! A hub that has the token is trusted about the facts that it alone can know: its own peers and links. These tests
+//! check that it can do no more. It cannot send in another's name or change another hub's peers, and it cannot use up
+//! its neighbours' memory or time.
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
@@ -33,10 +34,10 @@ fn life() -> Incarnation {
     }
 }
 
-/// What the hub answers to a first message on `/mesh`, until it closes.
+/// The hub's answers to a first message on `/mesh`, until it closes.
 async fn answers(hub: &HubProcess, first: Message) -> Vec<Bytes> {
     let mut socket = mesh_socket(hub).await;
-    // The hub may close before it has read all.
+    // The hub may close the connection before it has read the whole message.
     let _ = socket.send(first).await;
     let mut answers = Vec::new();
     let reading = async {
@@ -89,8 +90,8 @@ async fn strangers_who_say_nothing_on_the_mesh_are_let_go() {
     let mut arena = Arena::open().await;
     arena
         .attack("silence", async |hub| {
-            // As many of one address as may be in their handshake at once: one more would be turned away with a
-            // word.
+            // One address may have 32 connections in their handshake at once. One more would be refused with a
+            // message.
             counted(hub, (REFUSED, "reason=\"late\""), 32, async {
                 crowd(32, async |_| {
                     let mut socket = mesh_socket(hub).await;
@@ -278,7 +279,7 @@ async fn a_hub_speaks_for_its_own_peers_alone() {
             ear.message_of("peer-discovered").await;
             let mut evil = EvilHub::link(hub).await;
             evil.enter().await;
-            // An empty set, so that the hub knows whom the attacker holds: nobody.
+            // An empty set tells the hub that the attacker has no peers.
             assert!(
                 evil.control(&delta(evil.me.hub, evil.me.incarnation, Vec::new()))
                     .await
@@ -309,7 +310,7 @@ async fn a_hub_speaks_for_its_own_peers_alone() {
                     .all(|refused| refused.why == RefusedWhy::Forged),
                 "{ack:?}"
             );
-            // Nothing of it came through: the next thing that the victim hears is an honest offer.
+            // No forged signal was delivered: the next offer that the victim receives is an honest one.
             let honest =
                 serde_json::json!({"type": "offer", "targetPeerId": victim, "data": "honest"});
             mouth.say(&honest.to_string()).await.expect("a live hub");
@@ -435,7 +436,7 @@ async fn one_hub_has_few_links_and_all_are_counted() {
     arena
         .attack("eighty links of one hub", async |hub| {
             let me = identity(TOKEN);
-            // The first ones are silent after 3 s, and leave places to others.
+            // The first links count as silent after 3 s, and make place for later ones.
             counted(hub, (ENDED, "reason=\"full\""), 20, async {
                 let mut links = Vec::new();
                 for _ in 0..80 {
@@ -525,7 +526,7 @@ async fn hubs_that_exist_on_paper_and_deltas_without_end_cost_others_nothing() {
                 assert!(evil.control(&ControlFrame::Delta(part)).await);
             }
             assert!(evil.stands().await);
-            // What was never finished is not shown.
+            // Claims of a delta that never ended are not shown.
             let page = hub.http_get("/metrics").await.json();
             assert_eq!(
                 page["peers"]["networks"]["endless"],

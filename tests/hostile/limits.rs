@@ -1,7 +1,8 @@
-//! Each cap of the configuration, set low and hit once: none is there for show.
+//! Each cap of the configuration is set low and hit once, to show that it has an effect.
 //!
-//! [`CAPS`] names a test for every setting that bounds what others may do, [`CAPS_OF_RELAYS`] those that are hit elsewhere,
-//! [`NOT_CAPS`] the other settings; a setting that is in none fails the build of this list, so that a new cap comes with its test.
+//! A cap is a setting that bounds what others may do to the hub. [`CAPS`] names a test for each cap that is hit here.
+//! [`CAPS_OF_RELAYS`] and the lists after it name the caps that are hit in other tests, and [`NOT_CAPS`] names all
+//! other settings. A setting that is in no list fails a test here, so that each new cap gets a test.
 
 use std::time::Duration;
 
@@ -61,8 +62,9 @@ caps! {
     MESH_DATA_PER_HUB => so_much_data_of_another_hubs_peers_is_kept;
 }
 
-/// Caps of the relays, hit where relays are tested: connections, relays and ports in `tests/nat`; a user's share, bytes,
-/// lifetime and age in `crates/turn/tests`, in virtual time; other hubs that are named in `src/mesh/relays`.
+/// Caps of the relays, hit where relays are tested. Connections, relays and ports are hit in `tests/nat`. A user's
+/// share, bytes, lifetime and age are hit in `crates/turn/tests`, in virtual time. The cap on other hubs that are named
+/// is hit in `src/mesh/relays`.
 const CAPS_OF_RELAYS: &[&str] = &[
     "TURN_RELAY_PORTS",
     "TURN_MAX_ALLOCATIONS",
@@ -87,13 +89,13 @@ const CAPS_OF_ROOMS: &[&str] = &[
     "MEMORY_CRITICAL_THRESHOLD",
 ];
 
-/// Caps of clients that have yet to show a token, hit in `tests/tokens`.
+/// Caps of clients that have not shown a token yet, hit in `tests/tokens`.
 const CAPS_OF_TOKENS: &[&str] = &["MAX_UNPROVEN_CLIENTS"];
 
-/// Caps of what operators do and see, hit in `tests/mesh/steering.rs` and `tests/http/steering.rs`.
+/// Caps of operators, hit in `tests/mesh/steering.rs` and `tests/http/steering.rs`.
 const CAPS_OF_OPERATORS: &[&str] = &["MAX_BANS", "ADMIN_LOGINS_PER_MINUTE", "MAX_EVENT_READERS"];
 
-/// What says how the hub is, and bounds nothing that others do to it.
+/// Settings that describe the hub, and do not bound what others do to it.
 const NOT_CAPS: &[&str] = &[
     "DEMO",
     "STUN_PORT",
@@ -213,8 +215,8 @@ async fn a_connection_is_in_so_many_networks() {
     assert_eq!(topics(&mut raw, &["c"]).await["type"], "pong");
 }
 
-/// A request for a peer's WebSocket that says to come for these addresses, as the loopback proxy would pass it on;
-/// gives the answer's status, `Retry-After` and the connection.
+/// Asks for a peer's WebSocket with `X-Forwarded-For: {forwarded}`, as a proxy on loopback would pass the request on.
+/// Gives the answer's status, its `Retry-After`, and the connection.
 async fn asked_for(hub: &HubProcess, forwarded: &str) -> (Option<u16>, Option<u64>, Raw) {
     let mut raw = Raw::connect(hub).await;
     let target = format!("/ws?peerId={}", fresh_id());
@@ -245,7 +247,7 @@ async fn no_more_peers_of_one_address_than_allowed_are_connected() {
     }
     let refusals = ("hubmesh_refusals_total", "reason=\"address-full\"");
     counted(&hub, refusals, 3, async {
-        // The proxy appends the real address; what the client wrote before it changes nothing.
+        // The proxy appends the real address; the addresses that the client wrote before it change nothing.
         for spoofed in [
             "198.51.100.9",
             "192.0.2.1, 198.51.100.9",
@@ -262,7 +264,7 @@ async fn no_more_peers_of_one_address_than_allowed_are_connected() {
         drop((held, other))
     })
     .await;
-    // Every place was given back, and no more of them than there were.
+    // Both places were given back, and no third one.
     let mut held = Vec::new();
     for expected in [101, 101, 429] {
         let (status, _, raw) = asked_for(&hub, "198.51.100.9").await;
@@ -279,7 +281,7 @@ async fn an_address_may_ask_for_so_many_sockets_a_minute() {
     .await;
     let refusals = ("hubmesh_refusals_total", "reason=\"address-too-fast\"");
     counted(&hub, refusals, 2, async {
-        // Addresses of one /64, from a client that spoofs another.
+        // The real addresses are in one /64; the client spoofs others.
         for (spoofed, real, expected) in [
             ("192.0.2.1", "2001:db8::1", 101),
             ("192.0.2.2", "2001:db8::2", 101),
@@ -298,7 +300,7 @@ async fn an_address_may_ask_for_so_many_sockets_a_minute() {
     assert_eq!(hub.http_get("/health").await.status, 200);
 }
 
-/// Joins `crowd` from this address, and waits until the claim stands.
+/// Joins `crowd` from this address, and waits until the hub has accepted the claim.
 async fn join_from(hub: &HubProcess, address: [u8; 4]) -> Raw {
     let raw = Raw::connect_from(hub, address).await;
     let mut raw = raw.upgraded(&fresh_id()).await;
@@ -308,7 +310,7 @@ async fn join_from(hub: &HubProcess, address: [u8; 4]) -> Raw {
 
 async fn peers_of_an_address_may_have_others_told_so_much() {
     const DELAYED: &str = "hubmesh_joins_delayed_total";
-    // A thousand at once; a join among ten takes thirty of them.
+    // One address may cause a thousand notices at once. A join in a network of ten counts as thirty.
     let hub = hub_with(&[("NOTICES_PER_SEC_PER_IP", "100")]).await;
     let mut crowd = Vec::new();
     for _ in 0..10 {
@@ -319,7 +321,8 @@ async fn peers_of_an_address_may_have_others_told_so_much() {
         drop(join_from(&hub, loud).await);
     }
     assert_eq!(count(&hub, DELAYED, "").await, 0);
-    // Those that are too many come in at last. They come at once: one by one, on a busy machine, each finds its thirty.
+    // The joins that are too many are delayed, but all succeed. They start at once: on a busy machine, thirty notices
+    // would become free again between two single joins.
     let too_many = join_all((0..20).map(|_| join_from(&hub, loud)));
     counted(&hub, (DELAYED, ""), 2, too_many).await;
     let before = count(&hub, DELAYED, "").await;
@@ -331,7 +334,8 @@ async fn peers_of_an_address_may_have_others_told_so_much() {
     );
 }
 
-/// Handshakes have a file of their own among the tests of TLS; here it is that one address has half of them.
+/// One address may have half of the TLS handshakes. Other rules of handshakes have a file of their own among the tests
+/// of TLS.
 async fn no_more_tls_handshakes_than_allowed_are_under_way() {
     let key = rcgen::KeyPair::generate().expect("a key");
     let params = rcgen::CertificateParams::new(["localhost".to_owned()]).expect("a name");
@@ -355,7 +359,7 @@ async fn no_more_tls_handshakes_than_allowed_are_under_way() {
 async fn no_more_connections_than_allowed_are_served() {
     let hub = hub_with(&[("MAX_HTTP_CONNECTIONS", "4")]).await;
     let mut held = Vec::new();
-    // Of four, one address has two, and another one of the rest.
+    // Of the four connections, one address has two, and another address has one.
     for host in [1, 1, 2] {
         held.push(Raw::connect_from(&hub, [127, 0, 0, host]).await);
     }
@@ -383,7 +387,7 @@ async fn a_request_has_so_long_to_arrive() {
     assert!(began.elapsed() >= Duration::from_millis(300));
 }
 
-/// How long the hub takes to close this peer, and with which words.
+/// The time until the hub closes this peer's connection, and the code and text of its close frame.
 pub async fn closed_after(raw: &mut Raw) -> (Duration, Option<(u16, String)>) {
     let began = Instant::now();
     let end = timeout(LIMIT, raw.end()).await.expect("it is closed");
@@ -454,7 +458,7 @@ async fn a_message_may_be_so_long() {
 }
 
 async fn messages_in_part_may_take_so_much() {
-    /// As many as the budget has space for, and as many again.
+    /// Twice as many peers as the budget has space for.
     const SLOW: usize = 8;
     let hub = hub_with(&[
         ("MAX_MESSAGE_BYTES", "65536"),
@@ -470,7 +474,7 @@ async fn messages_in_part_may_take_so_much() {
         raw.send(begin).await.expect("a live hub");
         slow.push(raw);
     }
-    // Nobody who is quick notices.
+    // A peer that sends its messages whole is not affected.
     let mut quick = Raw::member(&hub, &fresh_id(), "budget").await;
     for _ in 0..3 {
         quick.say(&ping).await.expect("a live hub");
@@ -501,7 +505,7 @@ async fn messages_in_part_may_take_so_much() {
 async fn announced_data_may_be_so_long() {
     let hub = hub_with(&[("MAX_ANNOUNCE_BYTES", "64")]).await;
     let mut raw = Raw::member(&hub, &fresh_id(), "data").await;
-    // The text of the object is what counts.
+    // The text of the object is measured.
     for (bytes, code) in [(64, "pong"), (65, "announce-too-long")] {
         let data = format!(r#"{{"x":"{}"}}"#, "x".repeat(bytes - 8));
         assert_eq!(data.len(), bytes);
@@ -513,7 +517,7 @@ async fn announced_data_may_be_so_long() {
     }
 }
 
-/// How many of these pings, sent at once, are answered before one is dropped.
+/// Sends this many pings at once. Gives how many are answered before one is dropped.
 async fn answered_at_once(raw: &mut Raw, pings: usize) -> usize {
     let flood = crate::raw::frame(crate::raw::TEXT, b"{\"type\":\"ping\"}").repeat(pings);
     raw.send(&flood).await.expect("a live hub");
@@ -532,7 +536,7 @@ async fn a_peer_may_say_so_much_for_long() {
     let mut raw = Raw::peer(&hub, &fresh_id()).await;
     let began = Instant::now();
     assert!(answered_at_once(&mut raw, 10).await <= 4 + 1);
-    // From here on, an answer comes with each half second that passes.
+    // From here on, the hub answers one ping each half second.
     let mut tick = tokio::time::interval(Duration::from_millis(100));
     while answered(&hub).await < 6 {
         tick.tick().await;
@@ -572,7 +576,7 @@ async fn a_long_message_counts_as_so_many() {
     assert_eq!(told(&mut raw).await, "rate-limited");
 }
 
-/// Has signals to a peer that does not read refused, and the peer not closed for it.
+/// Checks that signals to a peer that does not read are refused, and that its connection is not closed for that.
 async fn overflows(hub: &HubProcess) {
     let deaf = fresh_id();
     let mut victim = Raw::connect_narrow(hub).await.upgraded(&deaf).await;
@@ -582,7 +586,7 @@ async fn overflows(hub: &HubProcess) {
     let refused = ("hubmesh_signals_failed_total", "reason=\"overload\"");
     counted(hub, refused, 1, async {
         let flood = crate::raw::frame(crate::raw::TEXT, offer.as_bytes()).repeat(100);
-        // The kernel takes some megabytes for the peer before the hub has to keep anything.
+        // The kernel buffers some megabytes for the peer before the hub has to keep messages.
         for _ in 0..400 {
             peer.send(&flood).await.expect("a live hub");
             peer.say(r#"{"type":"ping"}"#).await.expect("a live hub");
@@ -618,7 +622,7 @@ async fn so_many_bytes_may_wait_for_a_peer() {
     overflows(&hub_with(&little).await).await;
 }
 
-/// Sends a signal to an id that nobody holds.
+/// Sends a signal to an id that no peer holds.
 async fn signal(raw: &mut Raw, target: &str) {
     let offer = json!({"type": "offer", "targetPeerId": target, "data": 1});
     raw.say(&offer.to_string()).await.expect("a live hub");
@@ -658,7 +662,8 @@ async fn so_many_signals_for_one_target_may_wait() {
         raw.pong().await;
         peers.push(raw);
     }
-    // The third was told before its pong, which passed it over; one more is told as well.
+    // The third peer's complaint arrived before its pong, and waiting for the pong skipped it. A fourth peer receives
+    // the same complaint.
     let mut fourth = Raw::member(&hub, &fresh_id(), "wait").await;
     signal(&mut fourth, &target).await;
     assert_eq!(told(&mut fourth).await, "overload");
@@ -693,11 +698,11 @@ async fn a_drain_takes_so_long() {
     }
     assert!(hub.wait_exit().await.success());
     let took = began.elapsed();
-    // What is over it is the farewell to neighbours and the end of the process.
+    // The rest of the time is for the farewell to neighbours and the end of the process.
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
-/// Has another hub claim two thousand peers that show so many bytes each; gives how many are kept.
+/// Lets another hub claim two thousand peers with about `bytes` bytes of data each. Gives how many peers are kept.
 async fn kept(cap: (&str, &str), bytes: usize) -> u64 {
     let hub = hub_with(&[("HUB_TOKEN", TOKEN), cap]).await;
     let mut evil = EvilHub::link(&hub).await;

@@ -1,4 +1,4 @@
-//! Attackers who take the bandwidth of a link, and long messages on slow lines.
+//! Attackers that use up the bandwidth of a link, and long messages on slow connections.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,7 +15,8 @@ use crate::hub_process::{HubBuilder, HubProcess};
 use crate::proxy::Proxy;
 use crate::raw::{Raw, TEXT, frame, fresh_id};
 
-/// A way to `hub` that carries so many bytes a second each way, whatever the kernel's buffers take. Gives its address.
+/// Starts a proxy to `hub` that carries `rate` bytes a second in each direction, however much the kernel's buffers
+/// hold. Gives the proxy's address, and a handle that stops it.
 async fn slow_way_to(hub: SocketAddr, rate: usize) -> (SocketAddr, AbortHandle) {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(64 * 1024).expect("it is fresh");
@@ -52,9 +53,9 @@ fn lavish() -> HubBuilder {
         .env("MESH_AUTO_CONNECT", "false")
 }
 
-/// A peer on each hub that know each other, and the second one's id.
+/// One peer on each hub, of which the near one knows the far one. Gives both, and the far one's id.
 async fn couple(near: &HubProcess, far: &HubProcess, network: &str) -> (Raw, Raw, String) {
-    // The near one first: what it is told while it announces itself it does not hear again.
+    // The near peer joins first. `Raw::member` skips notices that arrive while a peer announces itself.
     let mut here = Raw::member(near, &fresh_id(), network).await;
     let id = fresh_id();
     let there = Raw::member(far, &id, network).await;
@@ -67,7 +68,7 @@ fn signal(kind: &str, target: &str, data: impl Into<serde_json::Value>) -> Strin
     json!({"type": kind, "targetPeerId": target, "data": data.into()}).to_string()
 }
 
-/// Sends as much as its socket takes to somebody on the other hub, who reads it all.
+/// Sends as many signals as the socket accepts to a peer on the other hub, which reads them all.
 async fn flood(mut here: Raw, mut there: Raw, target: String) {
     let offer = signal("offer", &target, "x".repeat(60_000));
     let offer = frame(TEXT, offer.as_bytes());
@@ -111,7 +112,7 @@ async fn a_link_that_is_flooded_stays_up_and_loses_nothing_of_those_who_send_lit
         }
     })
     .await;
-    // Nothing that it is told before its pong is a complaint.
+    // The quiet peer receives no complaint before its pong.
     quiet.say(r#"{"type":"ping"}"#).await.expect("a live hub");
     let told = quiet.message().await.expect("a live hub");
     assert_eq!(told["type"], "pong", "{told}");
@@ -129,7 +130,7 @@ async fn a_message_that_takes_longer_than_a_hub_may_be_silent_ends_no_link() {
         lavish.env("OUTBOX_BYTES", "16777216")
     };
     let near = long().start().await;
-    // One takes about five seconds.
+    // One long message takes about five seconds.
     let (way, proxy) = slow_way_to(near.addr, 200_000).await;
     let far = long().env("BOOTSTRAP_HUBS", format!("ws://{way}"));
     let far = far.start().await;

@@ -1,14 +1,16 @@
-//! What a hub does when those who connect to it mean harm.
+//! The behaviour of a hub under attack by its clients and by other hubs.
 //!
-//! The real binary is started, a second hub linked to it, and attacked over loopback, while innocent peers on both
-//! exchange signals and pings and [`watcher`] measures how long these take. Each attack is held to the same rules
-//! ([`arena`]): the culprit is told what was wrong, it is counted in `/metrics`, the innocent lose nothing, see
-//! nothing strange and are not made to wait, and afterwards the hub lives, has not panicked, and takes peers in.
+//! The tests start the real binary, link a second hub to it, and attack it over loopback. Meanwhile innocent peers on
+//! both hubs exchange signals and pings, and [`watcher`] measures how long these take. The same rules ([`arena`]) hold
+//! for each attack. The attacker is told its fault, and the fault is counted in `/metrics`. The innocent peers lose no
+//! message, see nothing unexpected, and do not have to wait. After the attack the hub runs, has not panicked, and
+//! accepts peers.
 //!
-//! One file a kind of attacker: [`http`] before the upgrade, [`frames`] and [`messages`] after it, [`floods`] by
-//! sheer amount, [`places`] by taking what others need, [`lines`] of bandwidth, [`unread`] by not reading, [`hubs`] on
-//! `/mesh`, [`gossip`] and [`words`] by what hubs tell of, [`forgers`] and [`exile`] in others' names, [`memory`] over
-//! time. [`limits`] hits each cap of the configuration once, those on PeerJS clients in [`peerjs_limits`].
+//! Each kind of attacker has one file. [`http`] attacks before the upgrade, [`frames`] and [`messages`] after it.
+//! [`floods`] sends too much, [`places`] takes the places of others, [`lines`] uses up bandwidth, and [`unread`] does
+//! not read. [`hubs`] attacks on `/mesh`, [`gossip`] and [`words`] with link records, and [`forgers`] and [`exile`] in
+//! the names of other hubs. [`memory`] looks for leaks over time. [`limits`] hits each cap of the configuration once;
+//! the caps on PeerJS clients are in [`peerjs_limits`].
 
 mod arena;
 mod evil_hub;

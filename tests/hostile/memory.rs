@@ -1,7 +1,8 @@
-//! What ten thousand peers leave behind: nothing.
+//! Ten thousand peers that join and leave use up no memory.
 //!
-//! Resident memory is compared between rounds that do the same. The first two fill what is kept on purpose (buffers of
-//! the allocator and of the threads, the ring of tombstones); a leak goes on growing after them, with each round.
+//! Resident memory is compared between rounds of the same work. The first two rounds fill the memory that is kept on
+//! purpose: buffers of the allocator and of the threads, and the ring of tombstones. A leak grows with each later
+//! round.
 
 use crate::arena::{Arena, TOKEN, crowd};
 use crate::hub_process::HubProcess;
@@ -12,9 +13,9 @@ const ROUNDS: usize = 5;
 const WARM: usize = 2;
 /// Joins and leaves in a round.
 const PEERS: usize = 2_000;
-/// How many are there at once.
+/// How many peers are connected at once.
 const AT_ONCE: usize = 50;
-/// What may differ between two rounds: pages that the allocator has not given back.
+/// The growth that is allowed, for pages that the allocator has not given back.
 const SLACK: usize = 3 * 1024 * 1024;
 
 /// Resident bytes of a process.
@@ -24,7 +25,7 @@ pub fn resident(pid: u32) -> usize {
     pages.parse::<usize>().expect("a number") * rustix::param::page_size()
 }
 
-/// Each peer has an id, a network and data of its own, and every other one says goodbye.
+/// Each peer has an id, a network and data of its own, and every second one says goodbye.
 async fn come_and_go(hub: &HubProcess, round: usize) {
     crowd(AT_ONCE, async |lane| {
         for number in 0..PEERS / AT_ONCE {
@@ -45,7 +46,7 @@ async fn come_and_go(hub: &HubProcess, round: usize) {
 
 #[tokio::test]
 async fn ten_thousand_joins_and_leaves_leave_no_memory_behind() {
-    // Peers of a busy machine may take their time to announce themselves: how long they have is not what is tested here.
+    // On a busy machine peers may be slow to announce themselves. This test is not about that deadline.
     let patient = HubProcess::builder().env("HUB_TOKEN", TOKEN);
     let mut arena = Arena::around(patient).await;
     let mut sizes = Vec::new();

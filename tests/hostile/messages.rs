@@ -1,4 +1,4 @@
-//! Text messages that are well framed and still meant to harm: JSON of every wrong shape, names, and identities.
+//! Text messages in correct frames whose content is an attack: malformed JSON, names, and identities.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::raw::{Raw, fresh_id};
 const MALFORMED: (&str, &str) = ("hubmesh_messages_received_total", "type=\"malformed\"");
 const SOMEONE: &str = "00000000000000000000000000000000000000aa";
 
-/// The complaint that a message brings; the connection goes on.
+/// The complaint that a message causes; the connection stays open.
 async fn complaint(peer: &mut Raw, text: &str) -> Value {
     peer.say(text).await.expect("a live hub");
     let complaint = peer.message_of("error").await;
@@ -75,7 +75,7 @@ async fn malformed_json_is_complained_of_and_the_connection_goes_on() {
     .collect();
     arena
         .attack("malformed JSON", async |hub| {
-            // A type that nobody knows is well-formed.
+            // A message with an unknown type is well-formed.
             let malformed = cases.iter().filter(|(code, _)| *code != "unsupported-type");
             let many = 4 * malformed.count() as u64;
             counted(hub, MALFORMED, many, async {
@@ -147,7 +147,7 @@ async fn nobody_passes_for_someone_else() {
             assert_eq!(complaint(&mut peer, &itself.to_string()).await["code"], "own-id");
             let beyond = json!({"type": "offer", "targetPeerId": victim, "networkName": "global", "data": 1});
             assert_eq!(complaint(&mut peer, &beyond.to_string()).await["code"], "other-network");
-            // Nothing of all that came through: the next thing that the victim hears is an honest offer.
+            // No forged message was delivered: the next message that the victim receives is an honest offer.
             let honest = json!({"type": "offer", "targetPeerId": victim, "data": "honest"});
             peer.say(&honest.to_string()).await.expect("a live hub");
             let heard = victim_ear.message().await.expect("a live hub");
@@ -301,7 +301,7 @@ async fn announced_data_is_bounded_and_announcing_too_often_is_too() {
     let limited = ("hubmesh_rate_limited_total", "");
     arena
         .attack("announcement floods", async |hub| {
-            // Each changes the data, in front of an audience that has to be told.
+            // Each announcement changes the data, and the hub has to tell an audience of four peers.
             let mut audience = Vec::new();
             for _ in 0..4 {
                 audience.push(Raw::member(hub, &fresh_id(), "crowded").await);

@@ -1,4 +1,4 @@
-//! Attackers who take what others need too: connections and pages.
+//! Attackers that use up shared places: connections and pages.
 
 use crate::arena::{Arena, counted, crowd, impatient};
 use crate::raw::{Raw, fresh_id};

@@ -1,7 +1,7 @@
-//! A client that says what it likes: HTTP and WebSocket frames byte by byte, over one TCP connection.
+//! A client that can send any bytes: HTTP and WebSocket frames byte by byte, over one TCP connection.
 //!
-//! Owns the attackers' side of the wire. Every read has a limit; writes report that the hub has closed, which is
-//! often what an attack ends with. Knows no rule about what the hub should do.
+//! Owns the attackers' side of the connection. Every read has a time limit. A write reports that the hub has closed the
+//! connection, because many attacks end that way. This file knows no rule about the hub's behaviour.
 
 use std::io;
 
@@ -24,7 +24,7 @@ pub struct Raw {
     unread: Vec<u8>,
 }
 
-/// How a WebSocket ended.
+/// The end of a WebSocket.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct End {
     /// The `code` of each `error` message.
@@ -33,7 +33,7 @@ pub struct End {
     pub close: Option<(u16, String)>,
 }
 
-/// A peer id that nobody else has.
+/// A peer id that no other peer has.
 pub fn fresh_id() -> String {
     hex::encode(rand::random::<[u8; 20]>())
 }
@@ -72,21 +72,21 @@ pub fn head(first: u8, length: u64, mask_bit: u8) -> Vec<u8> {
 }
 
 impl Raw {
-    /// A TCP connection, and nothing said on it.
+    /// A TCP connection on which nothing has been sent.
     pub async fn connect(hub: &HubProcess) -> Self {
         let stream = TcpStream::connect(hub.addr).await.expect("the hub listens");
         stream.set_nodelay(true).expect("a fresh socket");
         Self::over(stream)
     }
 
-    /// One whose kernel takes as little as it can from a hub that is not read.
+    /// A TCP connection whose kernel buffers as little as possible while the client does not read.
     pub async fn connect_narrow(hub: &HubProcess) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(1).expect("a fresh socket");
         Self::over(socket.connect(hub.addr).await.expect("the hub listens"))
     }
 
-    /// One from this address of the loopback network.
+    /// A TCP connection from this address of the loopback network.
     pub async fn connect_from(hub: &HubProcess, address: [u8; 4]) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket
@@ -100,7 +100,7 @@ impl Raw {
         Self { stream, unread }
     }
 
-    /// A peer's WebSocket, greeted but not announced.
+    /// A peer's WebSocket, on which the hub has sent its greeting and the peer has not announced itself.
     pub async fn peer(hub: &HubProcess, id: &str) -> Self {
         Self::connect(hub).await.upgraded(id).await
     }
@@ -112,7 +112,7 @@ impl Raw {
         raw
     }
 
-    /// Switches to a peer's WebSocket and takes the greeting.
+    /// Switches to a peer's WebSocket and reads the greeting.
     pub async fn upgraded(mut self, id: &str) -> Self {
         let request = upgrade_request(&format!("/ws?peerId={id}"), "");
         self.send(request.as_bytes()).await.expect("a live hub");
@@ -123,7 +123,7 @@ impl Raw {
         self
     }
 
-    /// Announces, and waits for the claim to stand.
+    /// Announces the peer, and waits until the hub has accepted the claim.
     pub async fn announce(&mut self, network: &str) {
         let announce = serde_json::json!({"type": "announce", "networkName": network, "data": {}});
         self.say(&announce.to_string()).await.expect("a live hub");
@@ -146,7 +146,7 @@ impl Raw {
         self.send_frame(TEXT, text.as_bytes()).await
     }
 
-    /// Reads more; false at the end of the stream, broken or not.
+    /// Reads more bytes; false at the end of the stream, whether by a close or an error.
     async fn fill(&mut self) -> bool {
         let mut chunk = [0; 16 * 1024];
         match timeout(LIMIT, self.stream.read(&mut chunk)).await {
@@ -180,7 +180,7 @@ impl Raw {
         self.answer_head().await?.get(9..12)?.parse().ok()
     }
 
-    /// All that comes until the connection ends.
+    /// All bytes that arrive until the connection ends.
     pub async fn rest(mut self) -> String {
         while self.fill().await {}
         String::from_utf8_lossy(&self.unread).into_owned()
@@ -221,7 +221,7 @@ impl Raw {
         })
     }
 
-    /// The next message; pings are answered, and pongs passed over. `None` once the hub closes.
+    /// The next message; `None` once the hub closes. Answers pings and skips pongs.
     pub async fn message(&mut self) -> Option<Value> {
         loop {
             match self.next_frame().await? {
@@ -249,7 +249,7 @@ impl Raw {
         }
     }
 
-    /// Asks for a pong and waits for it: all that was sent before has been taken in then.
+    /// Asks for a pong and waits for it. By then the hub has handled all earlier messages.
     pub async fn pong(&mut self) {
         self.say(r#"{"type":"ping"}"#).await.expect("a live hub");
         self.message_of("pong").await;
@@ -260,7 +260,7 @@ impl Raw {
         self.read_to_the_end(false).await
     }
 
-    /// The same as a living client, which answers pings.
+    /// Like [`Self::end`], but as a client that is alive and answers pings.
     pub async fn end_alive(&mut self) -> End {
         self.read_to_the_end(true).await
     }

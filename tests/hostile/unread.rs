@@ -1,4 +1,4 @@
-//! Receivers that take signals and never read them.
+//! Receivers that connect but never read their signals.
 
 use serde_json::json;
 
@@ -7,10 +7,11 @@ use crate::hub_process::HubProcess;
 use crate::raw::{Raw, fresh_id};
 
 const SENT: usize = 300;
-/// What the receiver's kernel, the hub's and the hub's last batch may hold, in signals: more than that was not read.
+/// The most signals in the receiver's kernel, the hub's kernel and the hub's last batch together. All other signals
+/// were not read.
 const UNDERWAY: usize = 60;
 
-/// A member that reads nothing more, and whose kernel takes little for it.
+/// A member that reads nothing after it has joined, and whose kernel buffers little.
 async fn mute(hub: &HubProcess, id: &str, network: &str) -> Raw {
     let mut raw = Raw::connect_narrow(hub).await.upgraded(id).await;
     raw.announce(network).await;
@@ -31,7 +32,8 @@ async fn a_sender_on_another_hub_is_told_of_what_a_receiver_that_goes_has_not_re
         here.say(&offer.to_string()).await.expect("a live hub");
     }
     let (mut refused, mut unread) = (0, 0);
-    // Once it was told that some were too many, the others are in the receiver's mailbox or on their way there.
+    // Once the sender is told that some signals were too many, the others are in the receiver's mailbox or on their way
+    // there.
     while refused == 0 {
         refused += usize::from(here.message_of("error").await["code"] == "overload");
     }

@@ -1,9 +1,9 @@
-//! The innocent: two peers on the attacked hub and one on its neighbour, who talk to each other all the time.
+//! The innocent peers: two on the attacked hub and one on its neighbour, which send to each other all the time.
 //!
-//! Owns their connections, on a thread of its own, so that what the attackers compute in this process does not
-//! count as a delay of the hub. Every [`TICK`] each of them sends a signal with its number and the time to the next
-//! one, and the first asks its hub for a pong. What is late is measured; what is lost, doubled, out of order or from
-//! a stranger is a fault. Must not know what the attack is.
+//! Owns their connections, on a thread of its own, so that the attackers' computing in this process does not count as
+//! a delay of the hub. Every [`TICK`] each peer sends the next peer a signal with a number and the time, and the first
+//! peer asks its hub for a pong. Delays are measured. A signal that is lost, doubled, out of order or from a stranger
+//! is a fault. The watcher must not know what the attack is.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -22,21 +22,21 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use crate::hub_process::{HubProcess, LIMIT};
 use crate::raw::fresh_id;
 
-/// How often the innocent send; well within the default rate limit.
+/// The interval at which innocent peers send; well within the default rate limit.
 const TICK: Duration = Duration::from_millis(25);
 /// Their network, which no attacker enters.
 const NETWORK: &str = "the innocent";
 
 type Socket = WebSocketStream<TcpStream>;
 
-/// What was seen in a while.
+/// The measurements of one period.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Seen {
     /// The longest that a signal or a pong took.
     pub worst: Duration,
-    /// How late the watcher's own clock rang at worst: the machine's noise, not the hub's.
+    /// The longest delay of the watcher's own timer: the machine's noise, not the hub's.
     pub own: Duration,
-    /// How many signals and pongs came.
+    /// How many signals and pongs arrived.
     pub samples: u64,
 }
 
@@ -57,7 +57,7 @@ impl Ledger {
     }
 }
 
-/// The three, at it until dropped.
+/// The three innocent peers, which send until the watcher is dropped.
 pub struct Watcher {
     ledger: Arc<Mutex<Ledger>>,
     running: watch::Sender<bool>,
@@ -65,7 +65,7 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Connects them and waits until they all know each other.
+    /// Connects the three peers and waits until all know each other.
     pub async fn start(hub: &HubProcess, neighbour: &HubProcess) -> Self {
         let homes = [hub.ws_url(), hub.ws_url(), neighbour.ws_url()];
         let ledger = Arc::<Mutex<Ledger>>::default();
@@ -91,12 +91,13 @@ impl Watcher {
         }
     }
 
-    /// Forgets what was seen so far.
+    /// Forgets all measurements so far.
     pub fn begin(&self) {
         self.ledger.lock().expect("no panic").seen = Seen::default();
     }
 
-    /// What was seen since, once all that was under way by now has come, and at least a few rounds have.
+    /// The measurements since [`Self::begin`]. First waits until all messages that are under way have arrived, and
+    /// those of three more ticks.
     pub async fn end(&self) -> Seen {
         let (sent, target) = {
             let ledger = self.ledger.lock().expect("no panic");
@@ -119,7 +120,7 @@ impl Watcher {
         }
     }
 
-    /// Watches for this long.
+    /// Watches for `span`, and gives the measurements.
     pub async fn watch_for(&self, span: Duration) -> Seen {
         self.begin();
         tokio::time::sleep(span).await;
@@ -129,7 +130,7 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        // The thread may have ended by a panic, which its join tells.
+        // The thread may have ended by a panic, which `join` reports.
         let _ = self.running.send(false);
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -168,7 +169,7 @@ async fn watch(
         readers.spawn(async move { listen(one.stream, &sender, &known, began, &ledger).await });
         sinks.push(one.sink);
     }
-    // Whoever waited may have given up.
+    // The receiver may have stopped waiting.
     let _ = ready.send(());
     tokio::select! {
         () = talk(&mut sinks, &ids, began, &ledger) => {}
@@ -191,7 +192,7 @@ async fn join(home: &str) -> Innocent {
     Innocent { id, sink, stream }
 }
 
-/// Reads until all others are known.
+/// Reads until this peer knows all others.
 async fn meet(one: &mut Innocent, ids: &[String]) {
     let mut missing: Vec<&String> = ids.iter().filter(|id| **id != one.id).collect();
     while !missing.is_empty() {

@@ -1,4 +1,4 @@
-//! Hubs that tell of link records, ask for them and compare them without end.
+//! Hubs that send link records, ask for them and compare them without end.
 
 use hubmesh_core::api::Bye;
 use hubmesh_core::frames::{ControlFrame, DigestEntry, Summary};

@@ -1,4 +1,4 @@
-//! What operators see, and everything that others try to see it too.
+//! The pages of operators, and the tricks by which others try to see them.
 
 use hubmesh::metrics::Refusal;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ const CLOSED: [&[(&str, &str)]; 3] = [
 ];
 const PAGES: [&str; 4] = ["/metrics", "/hubs", "/stats", "/hubstats"];
 
-/// Nothing of the mesh is in it: no network, no other hub, no number of peers, nothing that is counted.
+/// Checks that the answer tells nothing of the mesh: no network, no other hub, no number of peers, no metric.
 fn says_nothing(answer: &Answer, what: &str) {
     let other_hub = "02".repeat(20);
     for word in [
@@ -91,7 +91,7 @@ async fn the_public_door_tells_nobody_else_of_the_mesh() {
     }
 }
 
-/// Ways in which somebody may ask who is no operator.
+/// Headers of requests that do not come from an operator.
 const ATTEMPTS: [&[(&str, &str)]; 15] = [
     &[],
     &[("Authorization", "Bearer")],
@@ -113,7 +113,7 @@ const ATTEMPTS: [&[(&str, &str)]; 15] = [
     &[("Upgrade", "websocket"), ("Connection", "Upgrade, close")],
 ];
 
-/// Other ways to write where a page is.
+/// Targets by which a client may try to reach a page.
 fn tricks(page: &str) -> Vec<String> {
     let bare = page.trim_start_matches('/');
     let (first, rest) = bare.split_at(1);
@@ -247,7 +247,7 @@ async fn no_peer_and_no_hub_comes_in_by_the_door_for_operators() {
     }
 }
 
-/// What is named in a page: its scripts, styles and pictures.
+/// The assets that a page names: its scripts, styles and pictures.
 fn assets_of(page: &Answer) -> Vec<String> {
     let words = page.body.split('"');
     let named = words.filter(|word| word.starts_with("/assets/"));
@@ -262,7 +262,7 @@ async fn the_page_for_operators_is_where_their_pages_are_and_says_nothing_by_its
     {
         let served = Served::new(settings).await;
         let door = served.admin.unwrap_or(served.addr);
-        // Without a login, which it is there to ask for.
+        // No login is needed, because this page asks for the login.
         let page = Served::request_at(door, "GET", "/admin", &[]).await;
         assert_eq!(page.status, 200, "{number}");
         says_nothing(&page, "/admin");
@@ -320,7 +320,7 @@ async fn no_stranger_s_name_leads_a_browser_to_a_door_without_a_token() {
         if status != 200 {
             says_nothing(&answer, "the refusal");
         }
-        // The token is proof enough.
+        // With the token, any host name is accepted.
         let answer = Served::request_at(asked(&closed), "GET", "/metrics", &host).await;
         assert_eq!(answer.status, 200, "{host:?}");
     }

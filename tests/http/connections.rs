@@ -1,4 +1,4 @@
-//! TCP connections: how long they may live, how many there may be, and where they come in.
+//! TCP connections: how long they may live, how many may be open, and at which addresses the hub accepts them.
 
 use hubmesh::http::bind;
 use hubmesh::metrics::Refusal;
@@ -17,7 +17,7 @@ async fn a_connection_that_never_finishes_its_request_is_closed() {
     assert!(!String::from_utf8_lossy(&answer).contains("200 OK"));
 }
 
-/// Waits until no connection but WebSockets is served.
+/// Waits until no HTTP connection is open; WebSockets do not count.
 async fn idle(served: &Served) {
     let gone = timeout(TIMEOUT, async {
         while served.metrics.http_connections_open.get() > 0 {
@@ -70,7 +70,7 @@ async fn a_client_that_does_not_read_its_answers_is_cut_off() {
 async fn connections_beyond_the_limit_are_closed_at_once() {
     let served = Served::new(&[("MAX_HTTP_CONNECTIONS", "1")]).await;
     let idle = TcpStream::connect(served.addr).await.expect("connected");
-    // The second is accepted after the first, which holds the only place.
+    // The server accepts the second connection after the first one, which holds the only place.
     let mut second = TcpStream::connect(served.addr).await.expect("connected");
     let mut byte = [0];
     let read = timeout(TIMEOUT, second.read(&mut byte))
@@ -86,7 +86,7 @@ async fn a_websocket_does_not_hold_the_place_of_an_http_connection() {
     let served = Served::new(&[("MAX_HTTP_CONNECTIONS", "1")]).await;
     let target = format!("/ws?peerId={PEER}");
     let mut socket = served.connect(&target, &[]).await.expect("let in");
-    // The greeting comes after the switch, with which the place is given back.
+    // The switch to a WebSocket gives the place back, and the greeting arrives after the switch.
     next_text(&mut socket).await;
     idle(&served).await;
     assert_eq!(served.get("/health").await.status, 200);
@@ -140,7 +140,7 @@ async fn localhost_listens_on_one_port_for_all_its_addresses() {
     );
 }
 
-/// Sends this, then waits for the end of the connection and of its task.
+/// Sends `text`, then waits for the end of the connection and of its task.
 async fn ended_after(served: &Served, text: &str) {
     served.raw(text).await;
     idle(served).await;

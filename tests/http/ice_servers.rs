@@ -1,4 +1,4 @@
-//! `/ice-servers`: who gets credentials, for whom, and that it costs what a WebSocket costs.
+//! `/ice-servers`: which clients get credentials, for which ids, and that a request counts like a WebSocket's.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

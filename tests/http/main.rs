@@ -1,6 +1,6 @@
-//! The HTTP side over real sockets: status pages, who may switch to a WebSocket, and what is refused.
+//! The HTTP side over real sockets: status pages, the switch to a WebSocket, and refusals.
 //!
-//! Behind it stands a backend that echoes, so that nothing here depends on what peers and hubs say.
+//! The backend only echoes, so that no test here depends on the messages of peers and hubs.
 
 #[path = "../common/installed.rs"]
 mod installed;

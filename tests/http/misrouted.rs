@@ -1,4 +1,4 @@
-//! Requests that were meant for a WebSocket and reach none: never a 200, always the cause.
+//! Requests that were meant for a WebSocket and do not reach one: the answer is never a 200 and always names the cause.
 
 use hubmesh::metrics::Refusal;
 
@@ -7,14 +7,14 @@ use crate::served::{PEER, Served};
 const KEY: (&str, &str) = ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
 const VERSION: (&str, &str) = ("Sec-WebSocket-Version", "13");
 const UPGRADE: (&str, &str) = ("Upgrade", "websocket");
-/// With what ends the connection after the answer.
+/// The `close` ends the connection after the answer.
 const CONNECTION: (&str, &str) = ("Connection", "Upgrade, close");
 
 const CLIENT: &str = "key=peerjs&id=ada&token=t";
 
-/// What a browser sends, whole.
+/// All headers that a browser sends.
 const WHOLE: &[(&str, &str)] = &[CONNECTION, UPGRADE, KEY, VERSION];
-/// What a proxy that knows no upgrades makes of it.
+/// The headers that a proxy without support for upgrades passes on.
 const LOST: &[(&str, &str)] = &[KEY, VERSION];
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn a_websocket_at_a_path_that_has_none_is_told_what_to_change() {
         ("/metrics".to_owned(), "no WebSocket at this path"),
         ("/signal/".to_owned(), "no WebSocket at this path"),
         ("/peerjs/id".to_owned(), "no WebSocket at this path"),
-        // The proxy took the client's path off, and what the client adds to it as well.
+        // The proxy removed the client's path, together with the part that the client appends to it.
         (format!("/?{CLIENT}"), "no WebSocket at this path"),
     ];
     for headers in [WHOLE, LOST] {
@@ -124,7 +124,7 @@ async fn a_link_to_what_is_no_hub_is_told_so() {
 #[tokio::test]
 async fn what_was_never_meant_for_a_websocket_is_answered_as_ever() {
     let served = Served::new(&[]).await;
-    // nginx sends the first of these with every request, as the README has it.
+    // nginx, set up as in docs/deployment.md, sends `proxied` with every request.
     let proxied: &[_] = &[("Connection", "upgrade, close")];
     let other: &[_] = &[
         ("Connection", "Upgrade, HTTP2-Settings, close"),

@@ -1,4 +1,4 @@
-//! What the echoing backend says to operators: two hubs, one of which has a peer that can be removed.
+//! The echoing backend's answers to operators: two hubs, one of which has a peer that can be removed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::served::Echo;
 
 const ME: HubId = HubId([1; 20]);
 const OTHER: HubId = HubId([2; 20]);
-/// As many bans as there may be here.
+/// The most bans that this backend keeps.
 pub const MAX_BANS: usize = 3;
 
 impl Echo {
@@ -43,7 +43,7 @@ impl Operate for Echo {
     }
 
     async fn parties(&self, _: &NetworkKey, peers: &[(PeerId, HubId)], _: Duration) -> Parties {
-        // The other hub does not answer.
+        // The other hub gives no answer.
         let here = peers.iter().filter(|(_, hub)| *hub == ME);
         let party = || Some(Party::at([192, 0, 2, 1].into()));
         let here = here.map(|(peer, _)| (peer.clone(), party()));

@@ -1,10 +1,10 @@
-//! The page of a hub: who gets it, what browsers are told about it, and what it is told of the settings.
+//! The page of a hub: the clients that get it, its headers for browsers, and the settings that the hub gives it.
 
 use serde_json::json;
 
 use crate::served::Served;
 
-/// As Chromium and Firefox ask for a page.
+/// The `Accept` header of Chromium and Firefox for a page.
 const BROWSER: (&str, &str) = (
     "Accept",
     "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",

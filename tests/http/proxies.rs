@@ -1,7 +1,7 @@
-//! nginx and HAProxy in front of a hub, as people set them up and as they set them up wrong.
+//! nginx and HAProxy in front of a hub, set up correctly and with common mistakes.
 //!
-//! Each is started on a socket in a directory of its own, with its own configuration, and ends with the test. A machine
-//! that has neither says so and tests nothing; scripts/tools.sh provides them.
+//! Each proxy is started on a socket in a directory of its own, with its own configuration, and ends with the test. If
+//! a proxy is not installed, its tests print so and test nothing; scripts/tools.sh provides both.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -25,7 +25,7 @@ struct Proxy {
 }
 
 impl Proxy {
-    /// nginx with this inside `server`, where HUB stands for the hub's address.
+    /// Starts nginx with the text `server` inside its `server` block, where HUB stands for the hub's address.
     async fn nginx(served: &Served, server: &str) -> Option<Self> {
         let nginx = program("nginx")?;
         let directory = tempfile::tempdir().expect("a directory");
@@ -44,7 +44,7 @@ impl Proxy {
         Some(Self::start(command.args(["-c", "conf"]), directory).await)
     }
 
-    /// HAProxy with this in its frontend.
+    /// Starts HAProxy with the text `frontend` in its frontend.
     async fn haproxy(served: &Served, frontend: &str) -> Option<Self> {
         let haproxy = program("haproxy")?;
         let directory = tempfile::tempdir().expect("a directory");
@@ -64,7 +64,7 @@ impl Proxy {
         Some(Self::start(&mut command, directory).await)
     }
 
-    /// Starts it and waits until it takes connections.
+    /// Starts the proxy and waits until it accepts connections.
     async fn start(command: &mut Command, directory: TempDir) -> Self {
         let quiet = command.stdin(Stdio::null()).kill_on_drop(true);
         let mut child = quiet.spawn().expect("the proxy starts");
@@ -87,7 +87,7 @@ impl Proxy {
         self.directory.path().join("socket")
     }
 
-    /// Asks for a WebSocket as a standard client does: it opens, or status and body of the answer.
+    /// Asks for a WebSocket as a standard client does. The error is the status and body of the answer.
     async fn open(&self, target: &str) -> Result<(), (StatusCode, String)> {
         let stream = UnixStream::connect(self.socket()).await;
         let stream = stream.expect("the proxy takes connections");
@@ -113,7 +113,7 @@ fn targets() -> [String; 3] {
     ]
 }
 
-/// Every WebSocket that is asked for behind this proxy gets a 426 that names the cause.
+/// Checks that each request for a WebSocket through this proxy is answered with a 426 that names the cause.
 async fn expect_lost(served: &Served, proxy: Proxy, cause: &str) {
     for target in targets() {
         let (status, body) = proxy.open(&target).await.expect_err("no WebSocket");
@@ -151,7 +151,7 @@ async fn nginx_that_passes_upgrade_alone_is_told_what_else() {
     }
 }
 
-/// What docs/deployment.md tells people to write.
+/// The settings that docs/deployment.md recommends.
 const AS_DOCUMENTED: &str = "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; \
     proxy_set_header Connection \"upgrade\"; proxy_set_header Host $host;";
 

@@ -1,4 +1,4 @@
-//! What orchestrators ask: `/live` and `/ready`.
+//! The pages for orchestrators: `/live` and `/ready`.
 
 use std::sync::atomic::Ordering;
 

@@ -36,26 +36,26 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 pub const PEER: &str = "0123456789abcdef0123456789abcdef01234567";
 pub const TIMEOUT: Duration = Duration::from_secs(10);
-/// The rooms that another hub has, if networks of rooms are known to that alone.
+/// The number of rooms of another hub, if this hub does not know the networks of some dialect.
 pub const ROOMS: usize = 20;
 
-/// Echoes to peers and hubs, behind a greeting that says who they are to it.
+/// Sends the messages of peers and hubs back to them. Its greeting names the peer or says `hub`, and names the address.
 pub struct Echo {
     slots: Arc<Semaphore>,
     pub links: AtomicUsize,
     pub is_synced: AtomicBool,
     pub is_running: AtomicBool,
     pub watch: Arc<Watch>,
-    /// The peers that were to be sent away, each with its network.
+    /// The peers that operators asked to remove, each with its network.
     pub removed: Mutex<Vec<String>>,
-    /// How many ids that somebody waits for each hub was asked for.
+    /// For each question about awaited ids: how many of them each hub may name.
     pub listed: Mutex<Vec<usize>>,
     pressure: Pressure,
-    /// Networks of this dialect are known to another hub alone.
+    /// The dialect whose networks only another hub knows.
     pub unseen: Option<Dialect>,
-    /// Looks at networks, each of which ends once there is a permit for it.
+    /// The permits for looks at networks. Each look ends once it has got a permit.
     pub looks: Semaphore,
-    /// How many networks each question was about.
+    /// For each question about networks: how many networks it was about.
     pub sketched: Mutex<Vec<usize>>,
 }
 
@@ -286,7 +286,7 @@ impl Served {
         Self::with(vars, None).await
     }
 
-    /// The same where networks of this dialect are known to another hub alone.
+    /// Like [`Self::new`], but only another hub knows the networks of the dialect `unseen`.
     pub async fn with(vars: &[(&str, &str)], unseen: Option<Dialect>) -> Self {
         let base = [("HOST", "127.0.0.1"), ("PORT", "0")];
         let vars = base.iter().chain(vars).copied();
@@ -325,12 +325,12 @@ impl Served {
         }
     }
 
-    /// One request on a connection of its own.
+    /// Sends one request on a connection of its own.
     pub async fn request(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
         Self::request_at(self.addr, method, target, headers).await
     }
 
-    /// The same at this address.
+    /// Like [`Self::request`], to this address.
     pub async fn request_at(
         addr: SocketAddr,
         method: &str,
@@ -350,7 +350,7 @@ impl Served {
         Answer::read(&Self::raw_at(addr, &(head + "\r\n")).await)
     }
 
-    /// One request with a body.
+    /// Sends one request with a body.
     pub async fn request_with(
         &self,
         method: &str,
@@ -370,7 +370,7 @@ impl Served {
         self.request("GET", target, &[]).await
     }
 
-    /// Sends this and reads until the server closes.
+    /// Sends `text` and reads until the server closes the connection.
     pub async fn raw(&self, text: &str) -> Vec<u8> {
         Self::raw_at(self.addr, text).await
     }
@@ -388,7 +388,7 @@ impl Served {
         answer
     }
 
-    /// A WebSocket with this target and these headers, or the refusal.
+    /// Opens a WebSocket with this target and these headers. The error is the refusal.
     pub async fn connect(
         &self,
         target: &str,

@@ -1,4 +1,4 @@
-//! What operators change, what a browser has to show for that, and who tries it too.
+//! The changes that operators make, the proof that a browser has to show for them, and the attempts of others.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const OURS: (&str, &str) = ("X-Hubmesh-Admin", "1");
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 const KICK: &str = "/admin/api/peers/pigeon/global/ada";
 
-/// What a request has in its head.
+/// The headers of a request.
 type Headers<'h> = Vec<(&'h str, &'h str)>;
 
 async fn with_token() -> Served {
@@ -34,7 +34,7 @@ async fn delete(served: &Served, target: &str, headers: &[(&str, &str)]) -> Answ
     served.request("DELETE", target, headers).await
 }
 
-/// The cookie of a login, as it is sent back.
+/// Logs in, and gives the cookie as a browser sends it back.
 async fn logged_in(served: &Served) -> String {
     let body = json!({ "token": TOKEN }).to_string();
     let answer = post(served, "/admin/api/login", &[JSON], &body).await;
@@ -178,7 +178,8 @@ async fn where_operators_are_not_told_apart_this_machine_looks_and_nobody_change
             assert_eq!(answer.status, 403, "{page}, {what}: {}", answer.body);
         }
     }
-    // A proxy that adds nothing makes strangers look as if they were here: of persons, nothing is told.
+    // Behind a proxy that adds no header, strangers look like clients on this machine. Pages that tell about persons
+    // are therefore refused.
     for page in [
         "bans",
         "events",
@@ -266,7 +267,7 @@ async fn a_login_is_a_cookie_that_no_script_reads_and_that_can_be_given_back() {
             .status,
         200
     );
-    // The pages of programs go by the bearer alone.
+    // Pages for programs accept only the bearer token.
     assert_eq!(served.request("GET", "/metrics", &shown).await.status, 401);
     let logout = [("Cookie", pair), OURS];
     let answer = post(&served, "/admin/api/logout", &logout, "").await;
@@ -349,7 +350,7 @@ async fn nor_are_guesses_more_where_the_token_opens_other_things() {
         ("GET", "/rooms"),
         ("POST", "/api/maintenance/gc"),
         ("POST", "/api/maintenance/cleanup"),
-        // These answer everybody, and operators more.
+        // These pages answer all clients, and tell operators more.
         ("GET", "/api/health"),
         ("GET", "/health"),
         ("GET", "/api/rooms/r"),
@@ -423,7 +424,7 @@ async fn a_clients_own_token_is_no_guess_at_that_of_operators() {
     );
 }
 
-/// Expired in 1970, by a secret of 32 zeros: `{"alg":"HS256"}`, `{"exp":1}`.
+/// A token that expired in 1970, signed with a secret of 32 zeros: `{"alg":"HS256"}`, `{"exp":1}`.
 const EXPIRED: &str =
     "Bearer eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjF9.TCVDkpGG6a6FsUpNMrdPJxFgK5IHugNPvyYifgIyolg";
 
@@ -564,7 +565,7 @@ async fn a_peer_is_named_in_the_query_whatever_it_is_called() {
     }
     let asked = removed(&served);
     assert_eq!(asked[..2], ["..:.", "x:a/b&c"]);
-    // One of which its hub says nothing is noted as well.
+    // A removal that the peer's hub did not answer is counted as well.
     let noted = served.metrics.operating.actions.handle("remove").get();
     assert_eq!(noted, 3);
     for (page, status) in [("hubs", 405), ("bans", 405), ("login", 405), ("none", 404)] {
@@ -740,7 +741,7 @@ async fn who_is_banned_by_its_address_gets_no_socket() {
         (403, &json!("banned by an operator"))
     );
     assert_eq!(served.refused(Refusal::Banned), 1);
-    // Operators are none of those who are kept out.
+    // A ban of this address does not keep operators out.
     let target_of_ban = format!("/admin/api/bans/{number}");
     assert_eq!(delete(&served, &target_of_ban, &[BEARER]).await.status, 200);
     served
@@ -751,7 +752,7 @@ async fn who_is_banned_by_its_address_gets_no_socket() {
 
 // ---- Events ---------------------------------------------------------------------------------------------
 
-/// Somebody who listens.
+/// A reader of events.
 struct Listener {
     stream: TcpStream,
     heard: String,
@@ -777,7 +778,7 @@ impl Listener {
         listener
     }
 
-    /// Reads until this was heard.
+    /// Reads until `word` has arrived.
     async fn until(&mut self, word: &str) -> &str {
         let mut buffer = [0; 4096];
         while !self.heard.contains(word) {
@@ -902,7 +903,7 @@ async fn a_stream_outlives_the_time_that_other_requests_have() {
     listener.until("event: hello").await;
     let mut idle = TcpStream::connect(served.addr).await.expect("a connection");
     let mut buffer = [0; 1];
-    // Whoever says nothing is closed meanwhile, twice as long as the other has been open.
+    // Meanwhile the hub closes the connection that sends no request. Over a second passes, many times the timeout.
     for _ in 0..2 {
         let read = timeout(TIMEOUT, idle.read(&mut buffer)).await;
         assert_eq!(read.expect("it is closed").expect("in order"), 0);

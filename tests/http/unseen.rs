@@ -1,4 +1,4 @@
-//! How often clients may have other hubs asked, where a hub does not know all networks.
+//! How often clients may cause questions to other hubs, where a hub does not know all networks.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ fn questions(served: &Served) -> Vec<usize> {
 #[tokio::test]
 async fn those_who_ask_for_one_list_at_once_share_one_answer() {
     let served = served().await;
-    // As many as may wait of one address.
+    // As many requests as one address may have waiting.
     let asked = (0..4).map(|_| served.get("/api/rooms"));
     for answer in join_all(asked).await {
         assert_eq!(answer.status, 200, "{}", answer.body);
@@ -47,7 +47,7 @@ async fn questions_have_a_pace_however_the_pages_are_cut() {
 #[tokio::test]
 async fn one_address_looks_at_no_more_networks_than_are_left_to_all_others() {
     let served = served().await;
-    // None of these looks ends by itself.
+    // Each look waits for a permit.
     let asked = (0..=128).map(|number| {
         let served = &served;
         Box::pin(async move { served.get(&format!("/api/rooms/r{number}")).await })
@@ -57,7 +57,7 @@ async fn one_address_looks_at_no_more_networks_than_are_left_to_all_others() {
     assert!(refused.header("retry-after").is_some());
     served.app.backend().looks.add_permits(waiting.len());
     for answer in join_all(waiting).await {
-        // The hub that would know did not answer.
+        // The hub that knows the network did not answer.
         assert_eq!(answer.status, 503, "{}", answer.body);
         let named = answer.json()["notAnswered"].as_array().map(Vec::len);
         assert_eq!(named, Some(1));

@@ -1,4 +1,4 @@
-//! Who may switch to a WebSocket, and what is refused.
+//! Which requests may switch to a WebSocket, and which are refused.
 
 use futures::SinkExt;
 use http::StatusCode;
@@ -87,7 +87,7 @@ async fn a_peer_gets_its_socket_on_both_paths() {
     }
 }
 
-/// A request for a WebSocket, up to and with the empty line.
+/// A request for a WebSocket, with the empty line at its end.
 fn upgrade_request() -> String {
     format!(
         "GET /ws?peerId={PEER} HTTP/1.1\r\nHost: hub\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -100,7 +100,7 @@ async fn what_a_peer_sends_right_behind_its_request_is_not_lost() {
     let served = Served::new(&[]).await;
     let mut stream = TcpStream::connect(served.addr).await.expect("connected");
     let mut bytes = upgrade_request().into_bytes();
-    // A masked text frame, its mask all zeros.
+    // A masked text frame; its mask is all zeros.
     bytes.extend([0x81, 0x85, 0, 0, 0, 0]);
     bytes.extend(b"early");
     stream.write_all(&bytes).await.expect("sent");
@@ -244,7 +244,7 @@ async fn hubs_come_in_by_mesh_and_only_where_there_is_one() {
     );
 }
 
-/// Whether `/mesh` lets somebody in who comes with this header, where these proxies are trusted.
+/// Whether `/mesh` accepts a connection whose request has this header, on a hub with these settings.
 async fn links(settings: &[(&str, &str)], header: Option<(&str, &str)>) -> bool {
     let served = Served::new(settings).await;
     let headers: Vec<(&str, &str)> = header.into_iter().collect();
@@ -306,11 +306,12 @@ async fn the_first_subprotocol_that_is_offered_is_agreed_on() {
     let served = Served::new(&[]).await;
     let peer = format!("/ws?peerId={PEER}");
     let client = "/peerjs?key=peerjs&id=ada&token=t";
-    // A client that is only let in to hear what is wrong hears it in a standard client too.
+    // The hub accepts the `stranger`'s WebSocket only to send it an error. It agrees on a subprotocol there too, so
+    // that a standard client can read the error.
     let stranger = "/peerjs?key=other&id=ada&token=t";
     for target in [&peer, "/mesh", client, stranger] {
         let offers = [("Sec-WebSocket-Protocol", "mqtt, wamp")];
-        // The client fails unless one of them is agreed on.
+        // The client fails unless the hub agrees on one of the offered subprotocols.
         let socket = served.connect(target, &offers).await;
         assert!(socket.is_ok(), "{target}");
         let headers = [

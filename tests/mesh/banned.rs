@@ -1,4 +1,5 @@
-//! Bans of addresses, and bans that end by themselves: placed at the first hub of three, enforced at the last.
+//! Bans of addresses, and bans that end by themselves: they are placed at the first hub of three and enforced at the
+//! last.
 
 use std::collections::BTreeSet;
 

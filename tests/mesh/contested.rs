@@ -1,7 +1,7 @@
 //! Contested ids, as each of two hubs lists them for operators.
 //!
-//! A contest ends within seconds. Here it lasts for as long as a test needs it: neither the holder nor the newcomers
-//! read anything, and new ones come until the test has seen enough.
+//! A contest ends within seconds. Here contests last for as long as the test needs them: neither the holder nor the
+//! newcomers read anything, and new newcomers connect until the test is done.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::peer::{Peer, way_to};
 use crate::steering::{asked, id, kept};
 
 const NETWORK: &str = "contested";
-/// The next newcomer comes before the one before it is found dead.
+/// The next newcomer connects before the hub finds out that the previous one is dead.
 const NEXT_AFTER: Duration = Duration::from_millis(500);
 
-/// Peers that ask for this id at this hub and read nothing, so that none of them gets it from a rival.
+/// Peers that ask for this id at this hub. They read nothing, so that none of them wins the contest.
 async fn ask_again_and_again(hub: &HubProcess, id: &PeerId) -> Infallible {
     let mut newcomers = Vec::new();
     loop {
@@ -32,10 +32,10 @@ async fn ask_again_and_again(hub: &HubProcess, id: &PeerId) -> Infallible {
     }
 }
 
-/// The id of each contest, and the hub at which its newcomers are.
+/// The id of each contest, and the hub of its newcomers.
 type Rows = Vec<(String, String)>;
 
-/// The rows of a page, and where the next page begins.
+/// The rows of a page, and the start of the next page.
 fn read(page: &Value) -> (Rows, Option<String>) {
     let rows = page["contests"].as_array().expect("a list").iter();
     let rows = rows.map(|row| {
@@ -74,7 +74,7 @@ async fn lists(hub: &HubProcess, filter: &str, want: &[(String, String)]) {
     eventually(&what, async || listed(hub, filter).await == want).await;
 }
 
-/// How many joins are contested at a hub, as this hub says; `None` if it has no answer of that one.
+/// The number of contested joins at the hub `at`, as `hub` shows it; `None` if `hub` has no answer from `at`.
 async fn joins(hub: &HubProcess, at: &str) -> Option<u64> {
     let page = asked(hub, "/admin/api/contests").await;
     let hubs = page["hubs"].as_array().expect("a list");
@@ -136,7 +136,7 @@ async fn a_contested_id_is_listed_by_each_hub_for_as_long_as_it_is_contested() {
         () = seen => {}
     }
 
-    // The newcomers are gone now, and their sockets are closed.
+    // The newcomers are dropped now, and their sockets are closed.
     for hub in [&first, &second] {
         lists(hub, "", &[]).await;
         for at in [&at_first, &at_second] {

@@ -1,4 +1,4 @@
-//! A hub that is told to stop: nobody new, everybody sent away in turn, the other hubs told.
+//! A hub that is told to stop: it refuses newcomers, sends its peers away in turn, and tells the other hubs.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::hub_process::HubProcess;
 use crate::peer::{Peer, way_to};
 use crate::stage::{Site, all_linked, eventually, known_hubs, sound};
 
-/// A hub that is about to drain with some peers on it, and a linked one with somebody who sees them.
+/// A hub that is about to drain, with some peers, and a linked hub with a peer that sees them.
 struct Scene {
     stays: HubProcess,
     goes: HubProcess,
@@ -45,7 +45,7 @@ impl Scene {
     }
 }
 
-/// Whoever asks it, another hub or a newcomer, learns it.
+/// `/health` says that the hub `goes` drains, the hub `stays` knows it, and a newcomer is refused.
 async fn says_that_it_drains(goes: &HubProcess, stays: &HubProcess) {
     eventually("it says that it drains", async || {
         let health = goes.http_get("/health").await;
@@ -78,7 +78,7 @@ async fn a_hub_that_drains_sends_its_peers_away_in_turn_and_the_mesh_sees_them_l
         watcher,
         peers,
     } = scene;
-    // The others are served as before until it is their turn.
+    // The other peers are served as before until their turn.
     let last = peers
         .iter()
         .rfind(|peer| peer.is_open())
@@ -163,7 +163,7 @@ async fn a_mesh_whose_hubs_are_replaced_one_after_the_other_loses_nobody() {
     }
     for turn in 0..3 {
         sites[turn].retire().await;
-        // Whoever was sent away turns to another hub, as clients do.
+        // A peer that was sent away connects to another hub, as clients do.
         let other = &sites[(turn + 1) % 3];
         for peer in &mut peers {
             if !peer.is_open() {
@@ -178,7 +178,7 @@ async fn a_mesh_whose_hubs_are_replaced_one_after_the_other_loses_nobody() {
     sound(&[&sites[0], &sites[1], &sites[2]]).await;
 }
 
-/// Each peer knows all the others, and this word of each reaches each of the others once.
+/// Each peer knows all the others, and `word` from each peer reaches each of the others once.
 async fn everybody_hears_everybody(peers: &[Peer], word: &str) {
     for peer in peers {
         for other in peers.iter().filter(|other| other.id != peer.id) {

@@ -1,4 +1,4 @@
-//! One id, two connections: who keeps it, and that the other one knew.
+//! One id and two connections: which connection keeps the id, and that the other one is told.
 
 use hubmesh_client::{Client, Event, PeerId};
 use tokio::time::{Duration, sleep, timeout};
@@ -43,13 +43,13 @@ async fn a_peer_that_comes_back_on_another_hub_gets_its_signals_there_and_nowher
     for watcher in &watchers {
         watcher.sees(&new.id).await;
         watcher.fence().await;
-        // It moved; it did not leave.
+        // The peer moved; it did not leave.
         assert!(watcher.lost_nobody(), "{watcher:?}");
         assert_eq!(watcher.roster().len(), 2);
     }
 }
 
-/// A peer that has joined and from now on reads nothing and answers nothing, while its socket stays open.
+/// A peer that has joined. From now on it reads and answers nothing, while its socket stays open.
 pub async fn half_open(hub: &HubProcess, network: &str) -> Client {
     let id = PeerId::random();
     let mut client = Client::connect(&way_to(hub, &id))
@@ -62,7 +62,7 @@ pub async fn half_open(hub: &HubProcess, network: &str) -> Client {
     client
 }
 
-/// The holder of an id is dead without its hub knowing: the newcomer, on `hubs[to]`, gets the id.
+/// The holder of an id is dead, and its hub does not know it. The newcomer, on `hubs[to]`, gets the id.
 async fn a_dead_holder_gives_way(to: usize) {
     let hubs = pair(|hub| hub).await;
     let mut dead = half_open(&hubs[0], "half-open").await;
@@ -82,7 +82,7 @@ async fn a_dead_holder_gives_way(to: usize) {
         new.reaches(watcher, r#""I am""#).await;
     }
     assert!(new.is_open());
-    // What the dead one would have read if it had lived.
+    // Reads the messages that the dead peer would have read if it had lived.
     let last = async {
         loop {
             match dead.next_event().await {
@@ -112,7 +112,8 @@ async fn a_dead_holder_is_found_out_and_its_id_given_to_the_newcomer_on_the_same
     a_dead_holder_gives_way(0).await;
 }
 
-/// What a page said before it was gone comes in while its hub asks whether it is there: that is no answer.
+/// Messages that a client sent before it died arrive while its hub asks whether it is alive. They are no answer to the
+/// question.
 async fn late_words_keep_no_id(to: usize) {
     let hubs = pair(|hub| hub).await;
     let mut dead = half_open(&hubs[0], "late").await;
@@ -123,7 +124,7 @@ async fn late_words_keep_no_id(to: usize) {
     let new = Peer::ask_to_join(&hubs[to], "late", id.clone()).await;
     let talk = async {
         loop {
-            // Until it is closed.
+            // The hub may have closed the socket already.
             let _ = dead.ping().await;
             sleep(Duration::from_millis(50)).await;
         }
@@ -145,7 +146,7 @@ async fn what_a_dead_holder_said_last_does_not_keep_its_id_on_another_hub() {
     late_words_keep_no_id(1).await;
 }
 
-/// Newcomers that want the id of a dead holder, and die before they have it.
+/// The holder of an id is dead, and so are the first newcomers that ask for it. The newcomer that lives gets the id.
 async fn the_living_gets_the_id(to: usize) {
     let hubs = pair(|hub| hub).await;
     let dead = half_open(&hubs[0], "impatient").await;
@@ -181,7 +182,7 @@ async fn of_those_who_wait_for_a_dead_holder_the_living_gets_the_id_on_another_h
     the_living_gets_the_id(1).await;
 }
 
-/// The holder of an id lives: the newcomer, on `hubs[to]`, is told so and closed.
+/// The holder of an id lives: the newcomer, on `hubs[to]`, is told that the id is taken, and is closed.
 async fn a_living_holder_keeps_its_id(to: usize, settings: impl Fn(HubBuilder) -> HubBuilder) {
     let hubs = pair(&settings).await;
     let connect = async |hub: &HubProcess, id: PeerId| {
@@ -226,7 +227,7 @@ async fn a_token_that_everybody_has_proves_nobody_the_holder_of_an_id() {
     a_living_holder_keeps_its_id(1, |hub| hub.env("AUTH_TOKEN", TOKEN)).await;
 }
 
-/// Both connections announce the same id at the same time on two hubs.
+/// Two connections on two hubs announce the same id at the same time.
 async fn two_at_once(settings: impl Fn(HubBuilder) -> HubBuilder) {
     let hubs = pair(settings).await;
     let watchers = [

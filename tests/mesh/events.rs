@@ -1,4 +1,4 @@
-//! Events of all hubs, as one hub tells them to a reader.
+//! Events of all hubs, as one hub sends them to a reader.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ impl Listener {
         }
     }
 
-    /// Waits for an event of this type with all of these in it.
+    /// Waits for an event of this type whose text contains all of `words`.
     async fn hears(&mut self, kind: &str, words: &[&str]) {
         let mut buffer = [0; 8192];
         let until = Instant::now() + LIMIT;
@@ -67,7 +67,7 @@ impl Listener {
         }
     }
 
-    /// Waits until this reader's hub receives the events of another hub. Gives the peer whose join told so.
+    /// Waits until this reader's hub receives the events of another hub. Returns the peer whose join was heard first.
     async fn hears_of(&mut self, hub: &HubProcess) -> Peer {
         let mut joined = Vec::new();
         eventually("a join at the other hub is heard of", async || {
@@ -130,7 +130,7 @@ async fn an_alarm_of_one_hub_is_told_at_another() {
     let second = kept().env("BOOTSTRAP_HUBS", first.ws_url()).start().await;
     let mut listener = Listener::at(&second).await;
     listener.hears_of(&first).await;
-    // More data than the first hub keeps of the peers of another hub.
+    // This is more data than the first hub keeps of the peers of another hub.
     let data = format!(r#"{{"a":"{}"}}"#, "x".repeat(1_000));
     let mut peers = Vec::new();
     for _ in 0..80 {

@@ -1,4 +1,4 @@
-//! Hubs that die, hang and come back: what the peers of other hubs are told, and that the mesh heals by itself.
+//! Hubs that die, hang and come back: the messages to the peers of other hubs, and that the mesh heals by itself.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::hub_process::HubProcess;
 use crate::peer::Peer;
 use crate::stage::{Site, all_linked, direct_hubs, eventually, hub_id, known_hubs, shaped};
 
-/// What a loaded machine may add to the 5.5 s that the loss of a hub takes at most.
+/// The loss of a hub is noticed within 5.5 s; the rest is for a machine under load.
 const LOADED: Duration = Duration::from_secs(15);
 
-/// Three places in a row, each linked to the one before it, with hubs in them.
+/// Three sites in a row, each with a hub that is linked to the hub before it.
 async fn row() -> [Site; 3] {
     let first = Site::configured(shaped()).await;
     let second = Site::configured(shaped()).await.bootstrap(&[&first]);
@@ -73,7 +73,7 @@ async fn the_peers_of_a_killed_hub_are_gone_for_everybody_and_it_is_listed_no_mo
     watchers[0].reaches(&watchers[1], r#""still here""#).await;
 }
 
-/// Stops a process where it stands, or lets it go on: its sockets stay open, and it answers nothing.
+/// Stops the process of a hub, or lets it go on. While it is stopped, its sockets stay open and it answers nothing.
 pub fn freeze(hub: &HubProcess, signal: Signal) {
     let pid = i32::try_from(hub.pid()).ok().and_then(Pid::from_raw);
     kill_process(pid.expect("a valid pid"), signal).expect("the hub is there");
@@ -103,7 +103,8 @@ async fn a_hub_that_hangs_is_given_up_and_welcome_again_when_it_goes_on() {
     hung.reaches(&watcher, r#""what happened?""#).await;
 }
 
-/// Kills the middle hub of three, starts it again with this id for its second life, and sees that all is well again.
+/// Kills the middle hub of three, which had the id `ids[0]`, and starts it again with `ids[1]`. Checks that the mesh is
+/// whole again.
 async fn the_middle_hub_restarts(ids: [&str; 2]) {
     let first = Site::configured(shaped()).await;
     let second = Site::configured(shaped())
@@ -177,12 +178,12 @@ async fn a_hub_that_is_back_within_the_hold_is_not_taken_for_its_former_life() {
     let lost = Peer::join(&second, "rapid").await;
     watcher.sees(&lost.id).await;
 
-    // Twice in a row: a life is told from the one before it without a clock.
+    // Two restarts in a row: hubs tell an incarnation from the one before it without a clock.
     for _ in 0..2 {
         second.kill().await;
         second.start().await;
     }
-    // The hold would show it for a minute. The record of the new life ends it.
+    // The hold would keep the lost peer visible for a minute. The record of the new incarnation ends the hold.
     watcher.loses(&lost.id).await;
     let fresh = Peer::join(&second, "rapid").await;
     watcher.sees(&fresh.id).await;
@@ -253,7 +254,7 @@ async fn a_link_that_is_lost_and_back_within_the_hold_goes_unnoticed() {
         known_hubs(&first).await.is_empty()
     })
     .await;
-    // Accepted while there is no way; it takes the way that comes.
+    // The signal is accepted while the other hub is out of reach, and is sent on the next link.
     one.signal(SignalKind::Offer, &other.id, r#""patience""#)
         .await;
     first.front.heal();

@@ -1,11 +1,12 @@
-//! Meshes past the size up to which every hub has everybody: a hub knows of the others' peers those of its own networks.
+//! Meshes that are too large for every hub to know all peers: of the peers at other hubs, a hub knows those in its own
+//! networks.
 
 use crate::hub_process::{HubBuilder, HubProcess};
 use crate::peer::Peer;
 use crate::shapes::converse;
 use crate::stage::{all_linked, eventually, metric, metric_reaches};
 
-/// From the first peer on.
+/// The mesh is narrow from the first peer on.
 fn narrow(builder: HubBuilder) -> HubBuilder {
     builder.env("MESH_FULL_DIRECTORY_PEERS", "0")
 }
@@ -30,17 +31,17 @@ async fn peers_of_one_network_find_each_other_and_others_are_no_hubs_business() 
     }
     // Bans are of interest to every hub.
     assert_eq!(metric(&hubs[2], "hubmesh_mesh_interests", &[]).await, 1.0);
-    // A network that is new to its hub.
+    // The network "club" is new to the hub of this peer.
     let mate = Peer::join(&hubs[2], "club").await;
     mate.sees(&club.id).await;
     club.sees(&mate.id).await;
     converse(&mate, &club).await;
     metric_reaches(&hubs[2], "hubmesh_mesh_interests", &[], 2.0).await;
-    // And one that takes an id that is held there is told so.
+    // A newcomer at another hub that asks for a held id is told that it is taken.
     let clone = Peer::ask_to_join(&hubs[1], "club", mate.id.clone()).await;
     clone.is_told("id-taken", 1).await;
     assert!(!other.roster().contains(club.id.as_str()));
-    // A hub without a member any more ends its interest, and is back as soon as it has one.
+    // A hub whose last member has left ends its interest, and renews it as soon as it has a member again.
     let gone = mate.id.clone();
     mate.goodbye().await;
     club.loses(&gone).await;
@@ -82,6 +83,6 @@ async fn a_mesh_goes_from_all_peers_to_those_of_interest_and_nobody_notices() {
         one.lost_nobody() && two.lost_nobody(),
         "somebody was gone who was there"
     );
-    // Lines tell of the crowd, about.
+    // The hub knows the network "crowd" by its line, which has an approximate number of members.
     metric_reaches(&second, "hubmesh_directory_networks", &[], 2.0).await;
 }

@@ -1,4 +1,4 @@
-//! Networks of more peers than anybody is told of.
+//! Networks of more peers than one peer is told of.
 
 use std::collections::BTreeSet;
 
@@ -40,7 +40,7 @@ async fn in_a_large_network_a_newcomer_learns_of_a_few_and_can_still_reach_every
     let newest = &peers[39];
     assert!((1..=LIMIT).contains(&newest.roster().len()), "{newest:?}");
     for (index, peer) in peers.iter().enumerate() {
-        // A known one, an unknown one, one on the other hub: it makes no difference.
+        // The target may be known or unknown to the sender, and on either hub: it makes no difference.
         let to = &peers[(index + 17) % 40];
         let word = format!(r#""from {index}""#);
         peer.signal(SignalKind::Offer, &to.id, &word).await;
@@ -59,7 +59,7 @@ async fn in_a_large_network_a_newcomer_learns_of_a_few_and_can_still_reach_every
 async fn in_a_large_network_nobody_is_left_with_a_peer_that_is_gone() {
     let hubs = pair().await;
     let mut peers = crowd(&hubs, 40).await;
-    // The replay of what each is told checks that joins and leaves of each peer alternate.
+    // `Peer` replays its events, and checks that the joins and leaves of each other peer alternate.
     for round in 0..3 {
         let leaving: Vec<Peer> = peers.drain(..10).collect();
         let gone: BTreeSet<String> = leaving.iter().map(|peer| peer.id().to_owned()).collect();
@@ -80,7 +80,7 @@ async fn in_a_large_network_nobody_is_left_with_a_peer_that_is_gone() {
     for peer in &peers {
         peer.fence().await;
         assert!(peer.roster().is_subset(&here), "{peer:?}");
-        // Whoever lost all that it knew is told of others in their place.
+        // A peer that lost all the peers that it knew is told of others in their place.
         eventually("nobody is alone in a crowd", async || {
             !peer.roster().is_empty()
         })

@@ -1,4 +1,4 @@
-//! How hubs come to their links: by whatever address, and never more than one link for two hubs.
+//! How hubs link: by any address, and with at most one link for two hubs.
 
 use hubmesh_client::SignalKind;
 
@@ -6,7 +6,7 @@ use crate::hub_process::HubProcess;
 use crate::peer::Peer;
 use crate::stage::{Site, all_linked, direct_hubs, eventually, metric, metric_reaches};
 
-/// Waits until a hub has so many links, and every other that came up has been closed again.
+/// Waits until a hub has `count` links, and every other link that it had is closed.
 async fn has_links(hub: &HubProcess, count: usize) {
     eventually("one link for each neighbour", async || {
         let up = metric(hub, "hubmesh_mesh_links_up_total", &[]).await;

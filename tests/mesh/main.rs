@@ -1,8 +1,8 @@
-//! The mesh on real hubs: processes of their own, sockets on loopback, native clients.
+//! The mesh on real hubs: each in its own process, with sockets on loopback and native clients.
 //!
-//! One file for each kind of story. What each promises is in its test's name. Hubs are the binary as it ships; wires that
-//! break are proxies of the test (`common/proxy.rs`); peers live by themselves and remember all that they are told
-//! (`common/peer.rs`). No story assumes a speed: it waits for what is to happen, and fails after a generous while.
+//! There is one file for each subject. The name of a test says what it promises. Hubs run the binary as it ships. Wires
+//! that break are proxies of the test (`common/proxy.rs`). Peers run by themselves and remember all that they are told
+//! (`common/peer.rs`). No test assumes a speed: it waits for each event, and fails after a generous time.
 
 #[path = "../common/hub_process.rs"]
 mod hub_process;

@@ -1,4 +1,4 @@
-//! What operators see of the whole mesh, at whichever hub they ask.
+//! The pages for operators: each hub shows the whole mesh.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::hub_process::{HubBuilder, HubProcess, eventually};
 use crate::peer::Peer;
 use crate::stage::{TOKEN, shaped};
 
-/// A hub that tells operators apart, linked as it is told and no further.
+/// A hub that has a token for operators, and links only with its bootstrap hubs.
 fn kept() -> HubBuilder {
     shaped().env("ADMIN_TOKEN", "for-operators-alone")
 }
@@ -81,7 +81,7 @@ async fn any_hub_tells_how_each_hub_is_and_who_is_where() {
     let body = asked(&second, "/admin/api/networks").await;
     let network = json!([{"dialect": "pigeon", "network": "kept", "peers": 2}]);
     assert_eq!(body["networks"], network);
-    // What peers show is no key to it.
+    // The token that peers use does not open this page.
     let strangers = [("authorization", &*format!("Bearer {TOKEN}"))];
     let refused = first.http(Method::GET, "/admin/api/hubs", &strangers).await;
     assert_eq!(refused.status, StatusCode::UNAUTHORIZED);

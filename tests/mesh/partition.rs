@@ -1,4 +1,4 @@
-//! A mesh in two halves that do not know of each other, and what everybody knows once it is whole again.
+//! A mesh in two halves that do not know of each other, and the rosters of all peers once it is whole again.
 
 use std::collections::BTreeSet;
 
@@ -58,8 +58,8 @@ async fn chain() -> [HubProcess; 3] {
     [first, second, third]
 }
 
-/// Waits until each of these peers knows all the others and nobody else. That nobody was told of twice, or lost
-/// without having been there, the replay of what each was told has checked.
+/// Waits until each of these peers knows all the others and no other peer. `Peer` replays its events, and checks that
+/// no peer joins twice, or leaves without having joined.
 async fn all_agree(peers: &[&Peer]) {
     let ids: BTreeSet<String> = peers.iter().map(|peer| peer.id().to_owned()).collect();
     for peer in peers {
@@ -70,7 +70,7 @@ async fn all_agree(peers: &[&Peer]) {
     }
 }
 
-/// Who is there before the mesh falls apart: one who stays on each hub, and others who will not.
+/// The peers before the mesh falls apart: on each hub one peer that stays, and others that leave or move.
 struct Cast {
     stayers: Vec<Peer>,
     leaver: Peer,
@@ -80,7 +80,7 @@ struct Cast {
     comes_back: Peer,
 }
 
-/// Who is there when the halves meet again.
+/// The peers when the halves are linked again.
 struct Sides {
     left: Vec<Peer>,
     right: Vec<Peer>,
@@ -108,7 +108,7 @@ impl Cast {
         cast
     }
 
-    /// Each side has lost the other.
+    /// Checks that the peers of each side have lost those of the other.
     async fn is_apart(&self) {
         for (one, other) in self.stayers[..3].iter().zip(&self.stayers[3..]) {
             assert_eq!(one.loses(&other.id).await, "hub-lost");
@@ -116,7 +116,7 @@ impl Cast {
         }
     }
 
-    /// Peers leave, move, come back and are new, on both sides.
+    /// Peers leave, move, come back and join for the first time, on both sides.
     async fn live_on(self, halves: &Halves) -> Sides {
         let Halves { left, right, .. } = halves;
         let (within, across, back) = (
@@ -146,7 +146,7 @@ impl Cast {
     }
 }
 
-/// Peers join, leave and move on both sides while the wires are down; then all is one again.
+/// Peers join, leave and move on both sides while the wires are down. Then the wires work again, and the mesh is whole.
 async fn life_goes_on_in_both_halves(part: impl Fn(&Proxy)) {
     let halves = Halves::whole().await;
     let cast = Cast::on(&halves).await;

@@ -1,4 +1,4 @@
-//! What a proxy in front of the mesh goes by: when a hub takes peers, and when it no longer does.
+//! `/ready`, for a proxy in front of the mesh: when a hub accepts peers, and when it no longer does.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::hub_process::{HubProcess, nobody};
 use crate::peer::Peer;
 use crate::stage::{eventually, known_hubs};
 
-/// Longer than any test: what is waited for comes of something else.
+/// Longer than any test: a timeout or a pause of this length does not end while a test runs.
 const FOR_EVER: &str = "600000";
 
 async fn is_ready(hub: &HubProcess) -> bool {
@@ -47,7 +47,7 @@ async fn a_hub_that_reaches_no_other_is_ready_after_a_while() {
     becomes_ready(&alone).await;
 }
 
-/// While a hub pauses, all but `/ready` is as before.
+/// While a hub pauses before its drain, all except `/ready` is as before.
 async fn is_as_before(goes: &HubProcess, stays: &HubProcess, peer: &Peer) {
     assert_eq!(goes.http_get("/health").await.status, StatusCode::OK);
     let newcomer = Peer::join(goes, "pause").await;

@@ -1,4 +1,4 @@
-//! Peers, links and hubs that give the mesh no rest: what is true once they do.
+//! Peers, links and hubs that change all the time, and the state of the mesh once they stop.
 
 use hubmesh_client::{Event, PeerId, SignalKind};
 
@@ -22,7 +22,7 @@ async fn a_peer_that_hops_between_hubs_is_always_let_in_and_found() {
     let mut hopper = Peer::join(&hubs[0], "hops").await;
     let id = hopper.id.clone();
     for hop in 0..20 {
-        // The old socket just ends, at the moment when the new one comes.
+        // The old socket ends without a goodbye, at the moment when the new one connects.
         drop(hopper);
         hopper = Peer::join_as(&hubs[(hop + 1) % 2], "hops", id.clone()).await;
         hopper.sees(&watcher.id).await;
@@ -43,7 +43,7 @@ async fn a_peer_that_hops_between_hubs_is_always_let_in_and_found() {
     sound(&[&hubs[0], &hubs[1], &third]).await;
 }
 
-/// A hub with ten peers is killed, and they turn to the two others at once; gives the watchers on these.
+/// Kills a hub with ten peers, which connect to the two other hubs at once. Returns the watchers on those two.
 async fn refuge(policy: &str) -> [Peer; 2] {
     let settings = |hub: HubBuilder| hub.env("DUPLICATE_PEER", policy);
     let first = settings(HubProcess::builder()).start().await;
@@ -218,7 +218,7 @@ async fn two_machines_with_one_hub_id_are_found_out_and_others_go_on() {
     .await;
     peers[0].sees(&peers[1].id).await;
     peers[0].reaches(&peers[1], r#""never mind them""#).await;
-    // Its own peers are served as before.
+    // Each clone serves its own peers as before.
     let neighbour = Peer::join_as(&clones[0], "clash", PeerId::random()).await;
     local.sees(&neighbour.id).await;
     local.reaches(&neighbour, r#""we are still here""#).await;

@@ -1,8 +1,9 @@
-//! Three hubs are replaced one after the other behind a proxy that goes by `/ready`, while pairs of peers talk: no signal
-//! that a hub took is lost without a word to its sender, and next to none fails.
+//! Three hubs are replaced one after the other behind a proxy that reads `/ready`, while pairs of peers talk. The
+//! sender is told of each accepted signal that is lost. At most one signal in a hundred fails.
 //!
-//! The proxy is the test: it asks each hub as one does, and sends newcomers to those that are ready. A peer that is sent
-//! away turns to the next of them. `HUBMESH_PAIRS` and `HUBMESH_PACE_MS` set how many talk, and how fast.
+//! The test plays the proxy: it asks each hub as a proxy does, and sends newcomers to the hubs that are ready. A peer
+//! that is sent away connects to the next of these hubs. `HUBMESH_PAIRS` and `HUBMESH_PACE_MS` set the number of pairs
+//! and their pace.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,12 +20,12 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::stage::{Site, all_linked, eventually, sound};
 
-/// So many pairs are in one network.
+/// The number of pairs in one network.
 const PAIRS_IN_A_NETWORK: usize = 10;
 /// How often the proxy asks each hub, and how long it waits for the answer.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
-/// What a peer waits that was turned away.
+/// The time that a peer waits after it was turned away.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 
 fn number(name: &str, default: u64) -> u64 {
@@ -34,7 +35,7 @@ fn number(name: &str, default: u64) -> u64 {
 
 // ---- The proxy ------------------------------------------------------------------------------------------
 
-/// Whether a hub says that peers should come.
+/// Whether a hub says that it accepts peers.
 async fn is_ready(at: SocketAddr) -> bool {
     let asking = async {
         let mut stream = TcpStream::connect(at).await.ok()?;
@@ -48,7 +49,7 @@ async fn is_ready(at: SocketAddr) -> bool {
     answer.ok().flatten().unwrap_or(false)
 }
 
-/// Follows which of these hubs take peers.
+/// Keeps the list of the hubs that accept peers up to date.
 async fn follow(hubs: Vec<SocketAddr>, ready: watch::Sender<Vec<SocketAddr>>) {
     let mut rounds = interval(ASK_EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -65,7 +66,7 @@ async fn follow(hubs: Vec<SocketAddr>, ready: watch::Sender<Vec<SocketAddr>>) {
 
 // ---- The peers ------------------------------------------------------------------------------------------
 
-/// What one peer said, and what it was told.
+/// The messages that one peer sent and received.
 #[derive(Default)]
 struct Diary {
     sent: u64,
@@ -75,7 +76,7 @@ struct Diary {
     turned_away: usize,
 }
 
-/// What came of all signals.
+/// The outcome of all signals.
 #[derive(Default, Debug, PartialEq, Eq)]
 struct Sum {
     sent: u64,
@@ -118,7 +119,7 @@ fn sum(diaries: &Diaries) -> Sum {
     sum
 }
 
-/// One peer, for as long as the test lasts.
+/// One peer. It lives until the test ends.
 struct Talker {
     me: usize,
     ids: Arc<Vec<PeerId>>,
@@ -138,7 +139,7 @@ impl Talker {
         format!("rolling-{}", self.me / 2 / PAIRS_IN_A_NETWORK)
     }
 
-    /// Connects to a hub that is ready, whatever it takes, and announces itself.
+    /// Tries until it is connected to a hub that is ready, and announces itself.
     async fn connect(&self) -> Client {
         for turn in self.me.. {
             let ready = self.ready.borrow().clone();
@@ -181,7 +182,7 @@ impl Talker {
         self.diary().sent += u64::from(sent);
     }
 
-    /// Talks to its partner, and turns to another hub whenever it is sent away.
+    /// Talks to its partner, and connects to another hub whenever it is sent away.
     async fn live(self, pace: Duration) {
         let mut client = self.connect().await;
         let mut turns = interval(pace);
@@ -205,7 +206,7 @@ impl Talker {
     }
 }
 
-// ---- The story ------------------------------------------------------------------------------------------
+// ---- The test -------------------------------------------------------------------------------------------
 
 async fn three_hubs() -> [Site; 3] {
     let sites = [Site::new().await, Site::new().await, Site::new().await];
@@ -273,7 +274,7 @@ async fn no_signal_is_lost_while_hubs_behind_a_proxy_are_replaced() {
     let diaries = diaries.iter().map(|diary| diary.lock().expect("sound"));
     let error = diaries.flat_map(|diary| diary.errors.clone()).next();
     assert_eq!(end.twice, 0, "{end}");
-    // On a machine that has too much to do, a peer may be away for longer than signals wait.
+    // On a machine under heavy load, a peer may be away for longer than signals wait.
     assert!(end.failed as u64 * 100 <= end.sent, "{end}: {error:?}");
     assert!(end.moves >= peers, "all hubs were replaced: {end}");
     sound(&[&sites[0], &sites[1], &sites[2]]).await;

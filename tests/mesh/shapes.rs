@@ -8,7 +8,7 @@ use crate::stage::{
     Site, all_linked, direct_hubs, eventually, hub_id, known_hubs, metric, shaped, sound,
 };
 
-/// Values that a hub which parses and writes anew would change.
+/// JSON values that a hub would change if it parsed them and wrote them again.
 const HOSTILE: &[&str] = &[
     r#"{"type":"offer","sdp":"v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\n"}"#,
     "{ \"blank\" :\t[ 1 ,\r\n  2 ]\n}",
@@ -24,7 +24,7 @@ const HOSTILE: &[&str] = &[
     "null",
 ];
 
-/// Both know each other, and every value crosses both ways untouched, in order, under each kind.
+/// The two peers know each other. Each value arrives unchanged and in order, both ways and as each kind of signal.
 pub async fn converse(one: &Peer, other: &Peer) {
     one.sees(&other.id).await;
     other.sees(&one.id).await;
@@ -57,7 +57,7 @@ pub async fn converse(one: &Peer, other: &Peer) {
     assert_eq!(arrived[before.1..], expected(one));
 }
 
-/// Each pair of peers, each on a hub of its own, converses; nobody hears of itself or of anybody twice.
+/// Joins a peer on each hub, and each pair of them converses. No peer is told of itself, or of another peer twice.
 async fn everybody_converses(hubs: &[&HubProcess]) {
     all_linked(hubs).await;
     let mut peers = Vec::new();
@@ -136,7 +136,7 @@ async fn hubs_that_tell_of_each_other_become_a_full_mesh() {
     everybody_converses(&[&sites[0], &sites[1], &sites[2]]).await;
 }
 
-/// Four hubs, each linked to the next and the last to the first.
+/// Four hubs: each is linked to the next, and the last to the first.
 async fn ring() -> [Site; 4] {
     let [first, second, third, fourth] = [
         Site::configured(shaped()).await,
@@ -164,12 +164,12 @@ async fn ring() -> [Site; 4] {
 async fn a_ring_of_hubs_is_one_mesh_and_nothing_goes_round() {
     let ring = ring().await;
     everybody_converses(&[&ring[0], &ring[1], &ring[2], &ring[3]]).await;
-    // Each hub heard once of the coming and once of the going of each peer of the three others, whichever way round.
+    // Each hub received one join and one leave of each peer of the three other hubs, by either way round the ring.
     for site in &ring {
         let changes = async || metric(site, "hubmesh_mesh_changes_total", &[]).await;
         eventually("six changes", async || changes().await >= 6.0).await;
         assert_eq!(changes().await, 6.0);
-        // A way that changes meanwhile may bring one again; what goes round would bring each.
+        // A route that changes meanwhile may repeat a change. If changes circled the ring, each would be repeated.
         let repeated = metric(site, "hubmesh_mesh_repeated_changes_total", &[]).await;
         assert!(repeated <= 2.0, "{repeated} of six changes came again");
     }
@@ -196,7 +196,7 @@ async fn peers_go_on_talking_by_another_way_when_the_hub_between_them_is_killed(
     })
     .await;
     converse(&one, &across).await;
-    // The way round stood within the hold: neither lost the other for a moment.
+    // The route by the other side of the ring was found within the hold, so neither peer lost the other.
     for (peer, other) in [(&one, &across), (&across, &one)] {
         let left =
             |event: &Event| matches!(event, Event::Disconnected { id, .. } if id == other.id());
@@ -316,7 +316,7 @@ async fn networks_do_not_leak_into_each_other_across_hubs() {
         Peer::join(&first, "red").await,
         Peer::join(&second, "red").await,
     ];
-    // The same id may be in both networks, and is someone else in each.
+    // The same id may be in both networks, and is another peer in each.
     let blue = [
         Peer::join_as(&first, "blue", red[1].id.clone()).await,
         Peer::join(&second, "blue").await,

@@ -1,4 +1,4 @@
-//! Signals on links that fail under them: each arrives once and in order, or its sender is told.
+//! Signals on links that fail: each signal arrives once and in order, or its sender is told.
 
 use hubmesh_client::{Event, SignalKind};
 
@@ -7,7 +7,7 @@ use crate::peer::{Handed, Peer};
 use crate::proxy::Proxy;
 use crate::stage::{all_linked, eventually, known_hubs, shaped, sound};
 
-/// Two hubs, a peer on each, and the wire between them.
+/// Two hubs with a peer on each, and the wire between the hubs.
 struct Pair {
     hubs: [HubProcess; 2],
     wire: Proxy,
@@ -34,7 +34,7 @@ impl Pair {
         }
     }
 
-    /// Both peers send each other so many candidates, numbered from `start`.
+    /// Both peers send each other `count` candidates, numbered from `start`.
     async fn talk(&self, start: usize, count: usize) {
         let [one, other] = &self.peers;
         for number in start..start + count {
@@ -67,7 +67,7 @@ fn numbers(signals: &[Handed]) -> Vec<usize> {
         .expect("numbers were sent")
 }
 
-/// The link fails in this way three times while signals are under way, and is back within the hold.
+/// The link fails three times while signals are under way, and each time it is back within the hold.
 async fn nothing_is_lost_or_repeated(fail: impl Fn(&Proxy)) {
     let pair = Pair::with_hold(60_000).await;
     for round in 0..3 {
@@ -112,7 +112,7 @@ async fn a_sender_is_told_of_each_signal_that_was_under_way_to_a_hub_that_does_n
     pair.talk(0, 20).await;
     pair.hubs[1].kill9().await;
     let [sender, lost] = &pair.peers;
-    // It may have arrived: nobody is left to say so.
+    // Each signal may have arrived: the hub that could say so is dead.
     sender.is_told("unknown", 20).await;
     assert_eq!(sender.loses(&lost.id).await, "hub-lost");
     sender.fence().await;

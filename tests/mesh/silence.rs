@@ -1,4 +1,4 @@
-//! What a hub says of bootstrap addresses that lead nowhere: why, in `/hubstats` and in one line of its log.
+//! Bootstrap addresses that lead to no hub: the hub shows the cause in `/hubstats` and in one line of its log.
 
 use serde_json::Value;
 
@@ -7,12 +7,12 @@ use crate::stage::{Site, metric, metric_reaches};
 
 const FAILED: &str = "hubmesh_mesh_dials_failed_total";
 
-/// What `/hubstats` says of the one address.
+/// The first bootstrap address, as `/hubstats` shows it.
 async fn bootstrap(hub: &HubProcess) -> Value {
     hub.http_get("/hubstats").await.json()["bootstrapHubs"][0].clone()
 }
 
-/// The warnings that there is no link with `address`.
+/// The log's warnings that there is no link with `address`.
 fn warnings(hub: &HubProcess, address: &str) -> Vec<Value> {
     let lines = hub.log_lines();
     let lines = lines
@@ -26,7 +26,8 @@ fn warnings(hub: &HubProcess, address: &str) -> Vec<Value> {
     .collect()
 }
 
-/// A hub whose one bootstrap address is in trouble, which it tells once however often it tries, and stays healthy.
+/// Starts a hub whose only bootstrap address has a problem. The hub logs it once, however often it dials, and stays
+/// healthy.
 async fn is_told_once(address: &str, reason: &str, cause: &str) {
     let hub = HubProcess::builder().env("BOOTSTRAP_HUBS", address);
     let hub = hub.start().await;
@@ -45,7 +46,7 @@ async fn is_told_once(address: &str, reason: &str, cause: &str) {
     assert_eq!(fields["reason"], reason);
     let told = fields["cause"].as_str().unwrap_or_default();
     assert!(told.contains(cause), "{cause}: {fields}");
-    // Its peers are served all the same.
+    // The hub still serves its peers.
     let health = hub.http_get("/health").await;
     assert_eq!(health.json()["status"], "healthy");
 }
@@ -73,7 +74,7 @@ async fn a_hub_of_another_mesh_is_told_of_once() {
 
 #[tokio::test]
 async fn a_name_without_addresses_is_told_of_once() {
-    // RFC 6761 keeps this name from ever having one.
+    // By RFC 6761, this name never has an address.
     let address = "dns+ws://hubs.invalid:80";
     is_told_once(address, "unknown-name", "the name has no address").await;
 }
@@ -106,7 +107,7 @@ async fn an_address_that_leads_to_the_hub_itself_is_told_of_where_it_is_the_only
     assert_eq!(status["connected"], false);
     assert_eq!(status["problem"], "it leads to this hub itself");
 
-    // Hubs that share one list find themselves in it: that is no trouble.
+    // Hubs that share one list of addresses find their own in it. This is no problem.
     let mut one_of_two = Site::new().await;
     let both = format!("{},{url}", one_of_two.url());
     one_of_two = one_of_two.env("BOOTSTRAP_HUBS", both);

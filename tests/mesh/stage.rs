@@ -1,7 +1,8 @@
-//! Hubs with addresses that outlive them, and how to see that they know each other.
+//! Hubs with addresses that stay when a hub ends, and ways to check that hubs know each other.
 //!
-//! A [`Site`] is a place in the mesh: an address that other hubs dial, behind it at most one running hub. It owns the
-//! proxy and the process; it knows nothing of peers. What hubs know is read from their own status pages, as operators do.
+//! A [`Site`] is a place in the mesh: an address that other hubs dial, with at most one running hub behind it. It owns
+//! the proxy and the process; it knows nothing of peers. The tests read the knowledge of hubs from their status pages,
+//! as operators do.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,10 +12,10 @@ use http::Method;
 use crate::hub_process::{HttpAnswer, HubBuilder, HubProcess, eventually_within};
 use crate::proxy::Proxy;
 
-/// How long to wait for what can only be looked at: longer than the longest back-off of a hub that dials.
+/// How long to wait for a state that has no event. This is longer than the longest back-off of a hub that dials.
 const LOOK_FOR: Duration = Duration::from_secs(45);
 
-/// The bearer of every request for a status page. Hubs that want none ignore it.
+/// The bearer token of each request for a status page. Hubs that need no token ignore it.
 pub const TOKEN: &str = "shared-by-all";
 
 /// A place in the mesh.
@@ -33,12 +34,12 @@ impl std::ops::Deref for Site {
 }
 
 impl Site {
-    /// A place without a hub; other hubs that dial it are cut off.
+    /// A place without a hub. The connections of hubs that dial it are cut.
     pub async fn new() -> Self {
         Self::configured(HubProcess::builder()).await
     }
 
-    /// The same, for a hub with this environment.
+    /// A place without a hub, for a hub with this environment.
     pub async fn configured(builder: HubBuilder) -> Self {
         let front = Proxy::new().await;
         let builder = builder.env("PUBLIC_URL", front.ws_url());
@@ -53,13 +54,13 @@ impl Site {
         self.front.ws_url()
     }
 
-    /// For every start from now on.
+    /// Sets a variable of the environment for every later start.
     pub fn env(mut self, name: &str, value: impl Into<std::ffi::OsString>) -> Self {
         self.builder = self.builder.env(name, value);
         self
     }
 
-    /// Links to these places at every start, and only to them unless hubs tell of others.
+    /// Makes these places the bootstrap hubs at every start. The hub links only to them, unless hubs tell of others.
     pub fn bootstrap(self, others: &[&Site]) -> Self {
         let urls: Vec<String> = others.iter().map(|site| site.url()).collect();
         self.env("BOOTSTRAP_HUBS", urls.join(","))
@@ -73,7 +74,7 @@ impl Site {
         self
     }
 
-    /// Asks the hub to drain, and waits until it has ended in good order.
+    /// Asks the hub to drain, and waits until it has exited with code 0.
     pub async fn retire(&mut self) {
         let mut hub = self.hub.take().expect("a hub runs here");
         hub.terminate();
@@ -87,12 +88,12 @@ impl Site {
     }
 }
 
-/// A hub that links only as it is told, so that a test's shape stays what it is.
+/// A hub that links only with its bootstrap hubs, so that the mesh keeps the shape that the test gives it.
 pub fn shaped() -> HubBuilder {
     HubProcess::builder().env("MESH_AUTO_CONNECT", "false")
 }
 
-/// The id that the hub goes by in the mesh.
+/// The hub's id in the mesh.
 pub async fn hub_id(hub: &HubProcess) -> String {
     text(&page(hub, "/stats", "*/*").await.json()["hubPeerId"])
 }
@@ -128,7 +129,7 @@ fn text(value: &serde_json::Value) -> String {
     value.as_str().expect("a text").to_owned()
 }
 
-/// Waits until each of these hubs reaches all the others and no more.
+/// Waits until each of these hubs reaches all the others and no other hub.
 pub async fn all_linked(hubs: &[&HubProcess]) {
     let mut ids = BTreeSet::new();
     for hub in hubs {
@@ -144,7 +145,7 @@ pub async fn all_linked(hubs: &[&HubProcess]) {
     }
 }
 
-/// A counter or gauge, summed over its series whose line has all of `labels` in it.
+/// The sum of a counter or gauge over the series whose lines contain all of `labels`.
 pub async fn metric(hub: &HubProcess, name: &str, labels: &[&str]) -> f64 {
     let text = page(hub, "/metrics", "text/plain").await.body;
     let series = text.lines().filter(|line| {
@@ -157,13 +158,13 @@ pub async fn metric(hub: &HubProcess, name: &str, labels: &[&str]) -> f64 {
     values.sum()
 }
 
-/// Waits until a metric is at least so high.
+/// Waits until a metric is at least `at_least`.
 pub async fn metric_reaches(hub: &HubProcess, name: &str, labels: &[&str], at_least: f64) {
     let what = format!("{name}{labels:?} reaches {at_least}");
     eventually(&what, async || metric(hub, name, labels).await >= at_least).await;
 }
 
-/// Nothing that an operator has to look at came up in these hubs.
+/// Checks that these hubs have no error in their logs and no alarm: nothing that an operator has to look at.
 pub async fn sound(hubs: &[&HubProcess]) {
     for hub in hubs {
         let bad: Vec<String> = hub
@@ -176,7 +177,7 @@ pub async fn sound(hubs: &[&HubProcess]) {
     }
 }
 
-/// Waits for what has no event of its own to wait for.
+/// Waits for a state that has no event.
 pub async fn eventually(what: &str, holds: impl AsyncFnMut() -> bool) {
     eventually_within(LOOK_FOR, what, holds).await;
 }

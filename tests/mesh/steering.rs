@@ -1,4 +1,4 @@
-//! What operators do at one hub of three, and what comes of it at the others.
+//! Actions of operators at one hub of three, and their effects at the others.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -176,7 +176,7 @@ async fn a_peer_is_removed_wherever_it_is_and_gone_everywhere() {
     assert_eq!(watcher.loses(&target.id).await, "disconnected");
     let answer = first.http(Method::DELETE, &path, &[BEARER]).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", answer.body);
-    // It may come back: a ban is what keeps it out.
+    // The peer may come back: only a ban would keep it out.
     let back = Peer::join_as(&third, "kept", target.id.clone()).await;
     watcher.sees(&back.id).await;
     let lines = first.log_lines();
@@ -236,7 +236,7 @@ async fn a_ban_at_one_hub_keeps_a_peer_out_of_the_last_also_after_a_restart_of_t
     agree(&[&sites[0], &sites[1], &sites[2]], &want).await;
     out(&sites[0]).await;
     out(&sites[2]).await;
-    // The hubs that know it die one after the other, each back before the next goes.
+    // The hubs that know the ban are killed one after the other. Each is back before the next is killed.
     for at in [1, 2] {
         sites[at].kill().await;
         sites[at].start().await;
@@ -309,7 +309,7 @@ async fn the_last_hour_is_that_of_all_hubs() {
     ];
     peers[0].sees(&peers[1].id).await;
     peers[0].reaches(&peers[1], "1").await;
-    // A step is ten seconds long.
+    // A step of the history is ten seconds long.
     eventually_within(3 * LIMIT, "a step is over", async || {
         let history = asked(&first, "/admin/api/history").await;
         assert_eq!(history["notAnswered"], json!([]), "{history}");
@@ -360,7 +360,7 @@ async fn a_client_of_peerjs_is_told_and_its_id_is_not_kept() {
     });
     assert!(told, "{heard:?}");
     let _ = socket.close(None).await;
-    // Somebody else may have the id at once: nothing is kept for who was sent away.
+    // Another client may take the id at once: it is not kept for the client that was sent away.
     let url = format!("{}/peerjs?key=peerjs&id=ada&token=another", third.ws_url());
     eventually("the id is free", async || {
         let (mut socket, _) = tokio_tungstenite::connect_async(&url)
@@ -378,7 +378,7 @@ async fn a_client_of_peerjs_is_told_and_its_id_is_not_kept() {
 
 const SECRET: &str = "of-the-webhook-alone";
 
-/// One post, taken with this status.
+/// Accepts one post, and answers it with this status. Returns its headers and its body.
 async fn take(listener: &TcpListener, status: u16) -> (Vec<(String, String)>, String) {
     let (mut stream, _) = timeout(LIMIT, listener.accept())
         .await
@@ -455,7 +455,7 @@ async fn events_are_posted_signed_and_again_until_they_are_taken() {
         .find(|event| event["event"] == "join")
         .expect("the join");
     assert_eq!(join["peer"], peer.id());
-    // What happens while nobody takes it is not lost.
+    // An event that happens while no reader accepts posts is not lost.
     let (headers, later) = {
         peer.goodbye().await;
         take(&listener, 200).await

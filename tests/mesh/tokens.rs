@@ -1,4 +1,4 @@
-//! JSON Web Tokens on a mesh: who a subject is, on whichever hub, and which id a token is for.
+//! JSON Web Tokens on a mesh: each hub recognizes the subject of a token, and the id that the token is for.
 
 use http::StatusCode;
 use hubmesh_client::{ConnectError, PeerId};
@@ -11,7 +11,7 @@ use crate::jwt::{SECRET, token};
 use crate::peer::{Peer, way_to};
 use crate::stage::{all_linked, metric, metric_reaches};
 
-/// Two linked hubs that take tokens of this secret alone.
+/// Two linked hubs that accept only tokens of this secret.
 async fn pair() -> [HubProcess; 2] {
     let settings = [
         ("JWT_SECRET", SECRET),
@@ -30,7 +30,7 @@ async fn pair() -> [HubProcess; 2] {
     [first, second]
 }
 
-/// A peer that has announced itself under this token.
+/// A peer that has connected with this token and announced itself.
 async fn show(hub: &HubProcess, id: &PeerId, token: &str) -> Result<Peer, ConnectError> {
     let mut options = way_to(hub, id);
     options.token = Some(token.to_owned());
@@ -43,7 +43,7 @@ async fn shown(hub: &HubProcess, id: &PeerId, token: &str) -> Peer {
     show(hub, id, token).await.expect("the hub lets it in")
 }
 
-/// The status and the words of a refusal.
+/// The status and the text of a refusal.
 async fn refused(hub: &HubProcess, id: &PeerId, token: &str) -> (StatusCode, String) {
     match show(hub, id, token).await {
         Err(ConnectError::Refused { status, reason, .. }) => (status, reason),
@@ -70,7 +70,7 @@ async fn a_subject_takes_its_id_over_on_another_hub_and_another_subject_does_not
     assert_eq!(impostor.is_closed().await.0, 1008);
     watcher.reaches(&old, r#""it is still you""#).await;
 
-    // Another token of the same subject, as after a renewal.
+    // This is another token of the same subject, as after a renewal.
     let renewed = token(json!({"sub": "ada", "jti": "2"}));
     let new = shown(&hubs[1], &id, &renewed).await;
     old.is_told("superseded", 1).await;
@@ -80,7 +80,7 @@ async fn a_subject_takes_its_id_over_on_another_hub_and_another_subject_does_not
     assert!(watcher.lost_nobody(), "{watcher:?}");
     metric_reaches(&hubs[0], "hubmesh_takeovers_total", &[], 1.0).await;
 
-    // And on the same hub.
+    // The subject also takes its id over on the same hub.
     let newest = shown(&hubs[1], &id, &token(json!({"sub": "ada"}))).await;
     new.is_told("superseded", 1).await;
     watcher.reaches(&newest, r#""again""#).await;
@@ -91,7 +91,7 @@ async fn without_a_subject_a_token_opens_the_door_and_proves_nothing() {
     let hubs = pair().await;
     let id = PeerId::random();
     let holder = shown(&hubs[0], &id, &token(json!({}))).await;
-    // Who comes before the other hub knows of the holder would be the newer of two.
+    // A newcomer that joined before its hub knew of the holder would win, as the newer of the two.
     metric_reaches(&hubs[1], "hubmesh_directory_peers", &[], 1.0).await;
     let newcomer = shown(&hubs[1], &id, &token(json!({}))).await;
     newcomer.is_told("id-taken", 1).await;
@@ -146,7 +146,7 @@ async fn what_is_wrong_with_a_token_is_told_and_the_token_is_not() {
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{expected}");
         assert!(words.contains(expected), "{words}");
     }
-    // As a page does, which cannot set a header.
+    // A web page gives the token in the URL, because it cannot set a header.
     let url = format!("{}/ws?peerId={id}&token={good}", hub.ws_url());
     let connected = timeout(LIMIT, connect_async(url)).await;
     connected.expect("in time").expect("the hub lets it in");

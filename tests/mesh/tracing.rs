@@ -1,4 +1,4 @@
-//! What the logs of hubs tell of one signal: its steps, by three values that all of them show.
+//! One signal in the logs of hubs: its steps can be followed by three values that all these logs show.
 
 use hubmesh_client::SignalKind;
 use serde_json::Value;
@@ -7,7 +7,7 @@ use crate::hub_process::HubProcess;
 use crate::peer::Peer;
 use crate::stage::{all_linked, eventually, hub_id, shaped};
 
-/// What an offer of these tests says, and no line of a log may show.
+/// The payload of the offers of these tests. No line of a log may show it.
 const SECRET: &str = "only-the-two-may-read-this";
 
 /// The steps of signals so far: the lines that the data path wrote.
@@ -19,7 +19,7 @@ fn steps(hub: &HubProcess) -> Vec<Value> {
     lines.filter(|line| line["level"] == "TRACE").collect()
 }
 
-/// The lines whose fields have all of these values, but for those that name no signal.
+/// The lines whose fields have all of these values.
 fn with(lines: &[Value], fields: &[(&str, &Value)]) -> Vec<Value> {
     let has = |line: &&Value| {
         fields
@@ -36,7 +36,7 @@ fn messages(lines: &[Value]) -> Vec<&str> {
         .collect()
 }
 
-/// A chain of hubs in which each has a link with the next alone.
+/// A chain of hubs: each is linked only with the ones before and after it.
 async fn chain(hubs: usize) -> Vec<HubProcess> {
     let hub = || shaped().env("RUST_LOG", "hubmesh=trace");
     let mut chain: Vec<HubProcess> = vec![hub().start().await];
@@ -58,7 +58,8 @@ async fn two_peers(from: &HubProcess, to: &HubProcess) -> [Peer; 2] {
     peers
 }
 
-/// Sends one offer and follows it: first in the log of its sender's hub, then, by what that says, in all others.
+/// Sends one offer and follows it. The log of the sender's hub gives the values by which the offer is found in the logs
+/// of all hubs. Returns these lines of each hub.
 async fn follows_an_offer(hubs: &[HubProcess]) -> Vec<Vec<Value>> {
     let (first, last) = (&hubs[0], &hubs[hubs.len() - 1]);
     let [sender, receiver] = two_peers(first, last).await;

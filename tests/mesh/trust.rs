@@ -1,4 +1,4 @@
-//! What is claimed without right: it is refused, told, counted, and changes nothing for others.
+//! Claims without right: each is refused, told to its sender and counted, and changes nothing for others.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ async fn a_peer_that_claims_to_be_a_hub_is_told_that_it_is_none_and_shown_as_a_p
         "{data}"
     );
 
-    // What only a hub may say of others is not taken from a peer.
+    // Messages about other peers that only a hub may send are not accepted from a peer.
     let invented = PeerId::random();
     liar.say(format!(
         r#"{{"type":"peer-discovered","networkName":"claims","data":{{"peerId":"{invented}","isHub":true}}}}"#
@@ -118,14 +118,15 @@ async fn nobody_gets_a_signal_under_another_name_than_its_senders() {
     assert_eq!(metric(&first, "hubmesh_forged_total", &[]).await, 2.0);
 }
 
-/// A hub that does not belong to the mesh of another dials it: both say and count why not, and nobody sees anybody.
+/// A hub dials another hub whose mesh it does not belong to. Both log and count the reason why they do not link, and
+/// their peers do not see each other.
 async fn no_link(inside: HubBuilder, outside: HubBuilder, reason: &str) {
     let inside = inside.start().await;
     let outside = outside.env("BOOTSTRAP_HUBS", inside.ws_url()).start().await;
     let one = Peer::join(&inside, "apart").await;
     let other = Peer::join(&outside, "apart").await;
     let label = format!(r#"reason="{reason}""#);
-    // Twice: the first refusal left nothing behind that lets the second dial in.
+    // The count is two: the first refusal leaves no state that lets the second dial in.
     metric_reaches(
         &inside,
         "hubmesh_mesh_handshakes_refused_total",
@@ -211,7 +212,7 @@ async fn hubs_link_by_their_own_token_and_peers_come_in_by_theirs() {
     peers[0]
         .reaches(&peers[1], r#""both tokens were right""#)
         .await;
-    // A peer's token opens no link.
+    // The token of peers opens no link.
     let refused = dial(&first, &identity(HubId([7; 20]), 1, TOKEN)).await;
     assert_eq!(
         refused.expect_err("no link").0,
@@ -252,7 +253,7 @@ async fn dial(hub: &HubProcess, me: &Identity) -> Result<(Link, Peered), NoLink>
     Ok((socket, peered))
 }
 
-/// The last word on a link that the other end closes.
+/// The reason that the other end gives when it closes a link.
 async fn farewell(mut link: Link) -> Bye {
     let mut decoder = Decoder::new();
     let reading = async {
@@ -290,7 +291,7 @@ async fn a_hub_that_replays_a_former_life_of_another_is_refused_and_told_the_pre
     let watcher = Peer::join(&first, "replay").await;
     let shown = Peer::join(&real, "replay").await;
     watcher.sees(&shown.id).await;
-    // Whoever talks to a hub learns its life.
+    // A hub tells its incarnation to each hub that dials it.
     let (link, present) = dial(&real, &identity(HubId([9; 20]), 1, ""))
         .await
         .expect("an open mesh");

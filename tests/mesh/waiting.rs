@@ -1,4 +1,4 @@
-//! Signals for ids that nobody holds: they wait for the id to appear anywhere, or their sender is told.
+//! Signals for ids that no peer holds: they wait until a peer joins with the id at any hub, or their sender is told.
 
 use hubmesh_client::{Event, PeerId, SignalKind};
 
@@ -64,7 +64,7 @@ async fn the_sender_is_told_once_of_each_signal_whose_target_never_comes() {
     sender.fence().await;
     assert_eq!(sender.complaints("no-such-peer"), 0);
     sender.is_told("no-such-peer", 3).await;
-    // Had one of them been told twice, it would have been before the failure of this later one.
+    // If the sender were told of one of them twice, this would happen before the failure of this later signal.
     sender.signal(SignalKind::Offer, &nobody_else, "2").await;
     sender.until("the last failure", |log| {
         let names = |event: &&Event| matches!(event, Event::Error { text, .. } if text.contains(nobody_else.as_str()));
@@ -73,7 +73,7 @@ async fn the_sender_is_told_once_of_each_signal_whose_target_never_comes() {
     .await;
     assert_eq!(sender.complaints("no-such-peer"), 4);
 
-    // Whoever comes too late gets none of it.
+    // A peer that joins too late gets none of these signals.
     let late = Peer::join_as(&second, "in vain", nobody).await;
     late.sees(&sender.id).await;
     sender

@@ -15,7 +15,7 @@ use crate::client::{Client, EXPIRY};
 use crate::hub_process::{HubProcess, LIMIT, eventually};
 use crate::stage::{SECRET, client, hub, ice_servers, metric, place, urls};
 
-/// Kilobytes of memory that a hub has.
+/// The resident memory of a hub, in kilobytes.
 fn resident(hub: &HubProcess) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", hub.pid())).expect("it runs");
     let line = status
@@ -28,7 +28,8 @@ fn resident(hub: &HubProcess) -> u64 {
         .expect("a number")
 }
 
-/// How many pages the hub gives until this is so, one after the other, and how long the slowest took. Each is given in time.
+/// Requests pages one after the other until `done`. Returns their number and the time of the slowest. Each must arrive
+/// in time.
 async fn pages_until(hub: &HubProcess, done: impl Fn() -> bool) -> (u32, Duration) {
     let (mut asked, mut slowest) = (0, Duration::ZERO);
     while !done() {
@@ -147,7 +148,7 @@ async fn no_stranger_is_answered_with_more_than_one_and_a_half_times_what_it_sen
             }
         }
     }
-    // Attributes that are to be understood and are not, and a length that is none.
+    // One packet has an attribute that the server must understand and does not know; the other has a wrong length.
     packets.push(
         [
             &BINDING_PACKET[..2],
@@ -231,7 +232,7 @@ async fn ten_thousand_relays_stand_and_end() {
     let clients = tokio::task::spawn_blocking(move || {
         let mut clients = Vec::new();
         for number in 0..RELAYS {
-            // At 20 addresses, since none may have more than are left for the others.
+            // The clients use 20 addresses: one address may have at most as many relays as are left for all others.
             let from = Ipv4Addr::from(0x7f40_0000 + number % 20 + 1);
             let mut one = client(from, address, &number.to_string(), EXPIRY);
             one.allocate()
@@ -258,7 +259,8 @@ async fn ten_thousand_relays_stand_and_end() {
 async fn a_hundred_thousand_strangers_take_no_memory_and_no_time_of_peers() {
     let (address, builder) = hub();
     let hub = builder.start().await;
-    // Each from an address of its own, and each answered: by windows, so that none is lost on the way.
+    // Each request has its own source address, and each is answered. They are sent in windows of 100, so that none is
+    // lost on the way.
     let flood = move |from: u32, count: u32| {
         let udp = RequestedTransport::new(RequestedTransport::UDP);
         let mut message = Message::builder_request(ALLOCATE, MessageWriteVec::new());
@@ -284,7 +286,7 @@ async fn a_hundred_thousand_strangers_take_no_memory_and_no_time_of_peers() {
         }
         answers
     };
-    // What the first ones cost is the server's own.
+    // The first 1,000 requests make the server allocate memory that it needs anyway. It is not counted.
     let first = tokio::task::spawn_blocking(move || flood(1_000, 1_000));
     assert_eq!(first.await.expect("sent"), 1_000);
     let before = resident(&hub);
@@ -303,7 +305,7 @@ async fn a_hundred_thousand_strangers_take_no_memory_and_no_time_of_peers() {
 
 const BINDING_PACKET: &[u8] = b"\x00\x01\x00\x00\x21\x12\xa4\x42twelve bytes";
 
-/// Whether a Binding request by this connection has an answer; else it is closed.
+/// Whether a Binding request on this connection is answered. If not, the connection is closed.
 async fn is_answered(stream: &mut TcpStream) -> bool {
     let asking = async {
         let mut answer = [0; 512];

@@ -13,7 +13,7 @@ use turn_types::attribute::{
 };
 use turn_types::message::{ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION};
 
-/// Far away: year 2100.
+/// A time far in the future: the start of the year 2100.
 pub const EXPIRY: u64 = 4_102_444_800;
 
 /// A client of TURN with one socket.
@@ -48,7 +48,7 @@ impl Client {
         }
     }
 
-    /// The answer to a signed request, or its error code. A datagram that is lost is sent again.
+    /// The answer to a signed request, or its error code. If a datagram is lost, the request is sent again.
     pub fn ask(
         &mut self,
         method: Method,
@@ -79,7 +79,7 @@ impl Client {
             let answer = Message::from_bytes(&bytes).expect("a message");
             match answer.attribute::<ErrorCode>().map(|error| error.code()) {
                 Err(_) => return Ok(bytes),
-                // Some tell who logs in without a nonce that it has to log in.
+                // Some servers answer 401 to a request whose nonce is empty. This is no refusal.
                 Ok(ErrorCode::UNAUTHORIZED) if !self.nonce.is_empty() => return Err(401),
                 Ok(ErrorCode::STALE_NONCE | ErrorCode::UNAUTHORIZED) => {
                     self.nonce = answer.attribute::<Nonce>().expect("one").nonce().into();
@@ -98,7 +98,7 @@ impl Client {
         Ok(relayed.addr(answer.transaction_id()))
     }
 
-    /// A relay of IPv6.
+    /// Allocates a relay with an IPv6 address.
     pub fn allocate_v6(&mut self) -> Result<(), u16> {
         let udp = RequestedTransport::new(RequestedTransport::UDP);
         let family = RequestedAddressFamily::new(AddressFamily::IPV6);
@@ -110,7 +110,7 @@ impl Client {
         self.ask(CREATE_PERMISSION, &[], Some(peer)).map(drop)
     }
 
-    /// Names a peer by a channel.
+    /// Binds a channel to a peer.
     pub fn bind(&mut self, number: u16, peer: SocketAddr) -> Result<(), u16> {
         let number = ChannelNumber::new(number);
         self.ask(CHANNEL_BIND, &[&number], Some(peer)).map(drop)

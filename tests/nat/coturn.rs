@@ -1,4 +1,4 @@
-//! Debian's coturn: its server, started as people start it, and its test client.
+//! Debian's coturn: its server, started as operators start it, and its test client.
 
 use std::net::Ipv4Addr;
 use std::process::{Output, Stdio};
@@ -11,7 +11,8 @@ use tokio::time::timeout;
 use crate::hub_process::{LIMIT, prints};
 use crate::installed::program;
 
-/// A loopback address that no other test of this machine has: the tests run in processes of their own.
+/// A loopback address that no other test on this machine uses. It is made from the process id, because each test runs
+/// in its own process.
 pub fn own_address() -> Ipv4Addr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [_, _, high, low] = std::process::id().to_be_bytes();
@@ -19,7 +20,7 @@ pub fn own_address() -> Ipv4Addr {
     Ipv4Addr::new(127, high.wrapping_add(number << 6) | 1, low, number)
 }
 
-/// coturn with a secret for time-limited credentials; ends when dropped.
+/// coturn's server with a secret for time-limited credentials. It ends when this is dropped.
 pub struct Coturn {
     pub address: Ipv4Addr,
     _child: Child,
@@ -77,7 +78,7 @@ impl Coturn {
     }
 }
 
-/// What coturn's client says to these arguments.
+/// The output of coturn's test client with these arguments; `None` if coturn is not installed.
 pub async fn uclient(arguments: &[&str]) -> Option<Output> {
     let mut command = Command::new(program("turnutils_uclient")?);
     command.args(arguments).kill_on_drop(true);

@@ -1,4 +1,4 @@
-//! A hub that stops, and the relays of clients whose peers are not connected to it.
+//! A hub that stops, and the relays of clients that are not connected to it as peers.
 
 use std::net::Ipv4Addr;
 
@@ -21,7 +21,7 @@ async fn relays_have_the_time_of_the_drain_without_any_peer_and_end_with_a_refre
     assert_eq!(metric(&hub, "hubmesh_turn_up").await, 1);
     hub.terminate();
     let lifetime = Lifetime::new(600);
-    // The order and the request race; a relay that is refreshed stands, and is asked for again.
+    // The order to stop and the refresh request race. A relay that is refreshed stands, and the test asks again.
     let refused = loop {
         if let Err(code) = ada.ask(REFRESH, &[&lifetime], None) {
             break code;

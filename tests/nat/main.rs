@@ -1,7 +1,7 @@
-//! STUN and TURN against the programs that others use: coturn's server and clients.
+//! STUN and TURN against widely used programs: coturn's server and clients.
 //!
-//! Each server listens on a loopback address of its own, so that tests run at once and need no free port. A machine
-//! without coturn says so and tests nothing; scripts/tools.sh provides it.
+//! Each server listens on its own loopback address, so that tests can run at the same time and need no free port. On a
+//! machine without coturn, the tests say so and test nothing; scripts/tools.sh provides coturn.
 
 #[path = "../common/hub_process.rs"]
 mod hub_process;

@@ -1,4 +1,5 @@
-//! Every kind of NAT with every other, in the lab: what is found out about each, and how two peers behind them meet.
+//! Every kind of NAT with every other, in the lab: the type that is found for each, and how two peers behind them
+//! connect.
 
 use std::fmt::Write as _;
 use std::process::Stdio;
@@ -14,10 +15,10 @@ use crate::hub_process::LIMIT;
 use crate::installed::program;
 use crate::nat_lab::{HUB, KINDS, Lab, OTHER_HUB, bare_lab, lab, output};
 
-/// Longer than the NATs of the keep-alive test remember.
+/// Longer than the NATs of the keep-alive test remember a connection.
 const SILENCE: Duration = Duration::from_secs(3);
 
-/// The type that is to be found for each kind.
+/// The result that `peer-client` must find for each kind of NAT.
 fn built(kind: &str) -> Value {
     match kind {
         "none" => json!({"found": "determined", "type": "open"}),
@@ -143,14 +144,14 @@ async fn a_server_with_two_addresses_tells_every_type_alone() {
     }
 }
 
-/// How two peers met.
+/// How two peers connected.
 struct Met {
     method: String,
     way: String,
     milliseconds: f64,
 }
 
-/// The first peer pings the second, which answers at the other hub.
+/// The peer at `a` pings the peer at `other`, which is registered at the other hub.
 async fn meet(lab: &Lab, other: &str) -> Result<Met, String> {
     let id = PeerId::random().to_string();
     let answering = ["connect", "--answer", "--id", &id, "--hub", OTHER_HUB];
@@ -175,12 +176,12 @@ async fn meet(lab: &Lab, other: &str) -> Result<Met, String> {
     })
 }
 
-/// The ways that may lead from one kind to another.
+/// The ways by which peers behind NATs of these two kinds may connect.
 fn ways(a: &str, b: &str) -> &'static [&'static str] {
     match (a, b) {
         ("symmetric", "symmetric" | "udp-blocked") | ("udp-blocked", "symmetric") => &["relay"],
         ("udp-blocked", _) | (_, "udp-blocked") => &["tcp-punch"],
-        // That no probe of 1024 finds one of 256 sockets happens once in sixty times.
+        // In one of 60 attempts, none of the 1024 probes finds one of the 256 sockets.
         ("symmetric", "port-restricted") | ("port-restricted", "symmetric") => {
             &["birthday", "relay"]
         }
@@ -244,7 +245,7 @@ async fn two_symmetric_nats_without_a_turn_server_exit_with_68_and_say_why() {
     assert!(steps.contains("no TURN server is known"), "{steps}");
 }
 
-/// Whether a line still arrives after a connection was idle for longer than its NATs remember.
+/// Whether a line still arrives after a connection was idle for longer than its NATs remember it.
 async fn arrives_after_silence(lab: &Lab, keep_alive: &str) -> bool {
     let id = PeerId::random().to_string();
     let more = ["--hub", HUB, "--keep-alive", keep_alive];
@@ -261,7 +262,7 @@ async fn arrives_after_silence(lab: &Lab, keep_alive: &str) -> bool {
     input.write_all(b"one\n").await.expect("written");
     let one = timeout(LIMIT, heard.next_line()).await.expect("in time");
     assert_eq!(one.expect("readable").as_deref(), Some("one"));
-    // It is the NATs' clock that has to go on, and nothing tells when they have forgotten.
+    // The NATs have a clock of their own, and no event shows that they have forgotten the connection.
     tokio::time::sleep(SILENCE).await;
     input.write_all(b"two\n").await.expect("written");
     let two = timeout(SILENCE, heard.next_line()).await;

@@ -1,4 +1,4 @@
-//! Three hubs of one mesh, and whose STUN and TURN servers each names.
+//! Three hubs of one mesh, and the STUN and TURN servers that each names to clients.
 
 use std::net::Ipv4Addr;
 
@@ -11,10 +11,10 @@ use crate::client::EXPIRY;
 use crate::hub_process::{HubBuilder, HubProcess, LIMIT, eventually_within};
 use crate::stage::{SECRET, client, hub, ice_servers, metric, urls};
 
-/// What is asked again is asked within ten seconds.
+/// Time for two questions: a hub asks another hub about its servers again within ten seconds.
 const TWO_QUESTIONS: std::time::Duration = LIMIT;
 
-/// Whether a hub names TURN at these addresses, in this order, and nowhere else.
+/// Whether a hub names TURN servers at these addresses, in this order, and no others.
 async fn names(hub: &HubProcess, places: &[Ipv4Addr]) -> bool {
     let expected = places
         .iter()
@@ -54,7 +54,7 @@ async fn each_hub_names_its_own_servers_first_and_then_those_of_the_others() {
         names(&third, &any[0]).await || names(&third, &any[1]).await
     })
     .await;
-    // What the third gives out is good at both.
+    // Both servers accept the credentials that the third hub gives.
     let servers = ice_servers(&third, "ada").await;
     let [(username, credential)] = &login(&servers)[..] else {
         panic!("{servers:?}")

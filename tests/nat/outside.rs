@@ -1,4 +1,4 @@
-//! `/ice-servers` with a TURN server elsewhere: coturn takes what it hands out, until it ends.
+//! `/ice-servers` with a TURN server outside the hub: coturn accepts the credentials until they expire.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ use crate::hub_process::HubProcess;
 
 const SECRET: &str = "of-coturn-and-the-hub";
 
-/// Five packets through two relays and back.
+/// Whether five packets pass through two relays and back without a loss.
 async fn relays(server: &Coturn, username: &str, credential: &str) -> bool {
     let address = server.address.to_string();
     let port = Coturn::PORT.to_string();

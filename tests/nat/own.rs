@@ -13,7 +13,7 @@ use crate::hub_process::{HubProcess, LIMIT};
 use crate::installed::program;
 use crate::stage::{SECRET, hub, ice_servers, metric, place, urls};
 
-/// Whether coturn's client came through with all of its packets.
+/// Whether coturn's client succeeded and received all of its packets back.
 async fn comes_through(arguments: &[&str]) -> bool {
     let output = uclient(arguments).await.expect("coturn is installed");
     let text = String::from_utf8_lossy(&output.stdout);
@@ -30,7 +30,7 @@ async fn comes_through(arguments: &[&str]) -> bool {
     whole
 }
 
-/// coturn's peer, which echoes what relays send it.
+/// coturn's peer program, which echoes the datagrams that relays send it.
 fn peer(address: &str) -> Option<Child> {
     let mut command = Command::new(program("turnutils_peer")?);
     command

@@ -1,5 +1,5 @@
-//! `peer-client` makes connections by a hub on this machine: exit codes, what it prints, relays of each kind, and how it
-//! ends. `serve` is in `serve.rs`.
+//! `peer-client` connects peers through a hub on this machine: its exit codes, its output, relays of each kind, and how
+//! it ends. The tests of `serve` are in `serve.rs`.
 
 use std::process::{Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -20,7 +20,7 @@ use crate::tool::{code, command, run, stderr, stdout};
 
 pub const PEER: &str = env!("CARGO_BIN_EXE_peer-client");
 
-/// An end that answers, known to its hub.
+/// A `peer-client` that answers, and that its hub has registered.
 struct Answering {
     id: String,
     child: Child,
@@ -47,13 +47,13 @@ impl Answering {
             panic!("it ended before it was registered")
         };
         let mut lines = timeout(LIMIT, registered).await.expect("in time");
-        // Read to its end, or it would wait for a reader.
+        // Its stderr is read to the end; otherwise the process would wait for a reader.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Self { id, child }
     }
 }
 
-/// When credentials end: coturn takes none of the far future.
+/// The time at which credentials expire. coturn accepts none that expire far in the future.
 fn soon() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.expect("after 1970").as_secs() + 300
@@ -352,7 +352,7 @@ async fn both_relays_are_given_up_with_the_connection() {
     .await;
 }
 
-/// An end that pipes to one that answers, once a line has crossed.
+/// A `peer-client` that pipes its input to `bob`. It is returned once a line has arrived.
 async fn piping(hub: &str, bob: &mut Answering, more: &[&str]) -> (Child, ChildStdin) {
     let arguments = [&["connect", &bob.id, "--hub", hub], more].concat();
     let mut asking = command(PEER, &arguments);
@@ -409,7 +409,7 @@ async fn an_end_that_is_interrupted_tells_the_other_by_every_way() {
             let pid = Pid::from_raw(pid).expect("a pid");
             kill_process(pid, Signal::TERM).expect("it is there");
             assert_eq!(ended(one).await, Some(0), "{only}, {stops_asking}");
-            // Keep-alives are 25 s apart, so this is not for want of them.
+            // Keep-alives are 25 s apart, so the other end does not end because they are missing.
             assert_eq!(ended(other).await, Some(0), "{only}, {stops_asking}");
         }
     }

@@ -1,4 +1,4 @@
-//! `peer-client serve` by a hub on this machine: what it answers, whom it refuses, and what it outlives.
+//! `peer-client serve` with a hub on this machine: its answers, its refusals, and the failures that it survives.
 
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -18,7 +18,7 @@ use crate::p2p::PEER;
 use crate::stage::hub;
 use crate::tool::command;
 
-/// A `peer-client serve`, and where it listens.
+/// A `peer-client serve`, and the address at which it listens.
 async fn serving(hub: &str, id: &str) -> (Child, SocketAddr) {
     let arguments = ["serve", "--http", "127.0.0.1:0", "--id", id, "--hub", hub];
     let mut child = command(PEER, &arguments).spawn().expect("it starts");
@@ -99,7 +99,7 @@ async fn comes_back(connected: &Connected, word: &[u8]) -> bool {
         panic!("a stream")
     };
     datagram.send(word).await.expect("sent");
-    // Long for a way within this machine, and nothing tells that nothing comes.
+    // A second is long for a datagram within one machine, and no event shows that none will arrive.
     let back = timeout(Duration::from_secs(1), datagram.recv()).await;
     back.is_ok_and(|back| back.expect("it is there").as_deref() == Some(word))
 }
@@ -155,7 +155,7 @@ async fn serve_outlives_want_of_descriptors_and_says_where_it_listens_for_everyb
         timeout(LIMIT, saying).await.expect("in time");
     };
     said("not a loopback address").await;
-    // More than it may have, and fewer than it takes.
+    // These are more connections than it has descriptors, and fewer than the requests that it accepts at once.
     let mut silent = Vec::new();
     for _ in 0..40 {
         silent.push(TcpStream::connect(place).await.expect("it listens"));

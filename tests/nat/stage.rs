@@ -1,4 +1,4 @@
-//! A hub with STUN and TURN of its own, and what it gives a client.
+//! A hub with its own STUN and TURN servers, and the servers that it names to a client.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -10,7 +10,7 @@ use crate::hub_process::{HubBuilder, HubProcess};
 
 pub const SECRET: &str = "of-the-hub-and-its-clients";
 
-/// A hub at an address of its own, with STUN and TURN at 3478.
+/// A hub at its own address, with STUN and TURN at port 3478.
 pub fn hub() -> (Ipv4Addr, HubBuilder) {
     let address = own_address();
     let builder = HubProcess::builder()
@@ -21,12 +21,12 @@ pub fn hub() -> (Ipv4Addr, HubBuilder) {
     (address, builder)
 }
 
-/// A client at this address, of the hub at that one.
+/// A TURN client at the address `from`, for the hub at the address `hub`.
 pub fn client(from: Ipv4Addr, hub: Ipv4Addr, name: &str, expiry: u64) -> Client {
     Client::new(from, (hub, 3478).into(), SECRET, (name, expiry))
 }
 
-/// What `/ice-servers` gives to this peer.
+/// The servers that `/ice-servers` names to this peer.
 pub async fn ice_servers(hub: &HubProcess, peer: &str) -> Vec<Value> {
     let answer = hub.http_get(&format!("/ice-servers?peerId={peer}")).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
@@ -36,7 +36,7 @@ pub async fn ice_servers(hub: &HubProcess, peer: &str) -> Vec<Value> {
         .clone()
 }
 
-/// All URLs that begin with this.
+/// All URLs that begin with `scheme`.
 pub fn urls(servers: &[Value], scheme: &str) -> Vec<String> {
     let all = servers
         .iter()
@@ -52,7 +52,7 @@ pub fn place(url: &str) -> SocketAddr {
     place.parse().expect("an address")
 }
 
-/// A number of `/metrics`; 0 if it is not there yet.
+/// The value of a series in `/metrics`; 0 if the page does not have it yet.
 pub async fn metric(hub: &HubProcess, series: &str) -> u64 {
     let accept = [("accept", "text/plain;version=0.0.4")];
     let page = hub.http(http::Method::GET, "/metrics", &accept).await.body;

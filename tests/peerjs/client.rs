@@ -1,7 +1,8 @@
 //! A PeerJS client on a plain WebSocket, and hubs for it.
 //!
-//! Knows the words of the wire and no more: it neither sends heartbeats nor reconnects by itself. A task of its own reads,
-//! so that it answers the hub's pings as a browser does, whatever its story waits for. Every wait has a limit.
+//! The client can only write and read messages: it sends no heartbeats and does not reconnect by itself. A separate
+//! task reads, so pings of the hub are answered as a browser answers them, even while the story waits. Every wait has a
+//! limit, except that of `next_unless_closed`.
 
 use futures::{SinkExt, StreamExt, stream::SplitSink};
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use tokio_tungstenite::{
 
 use crate::hub_process::{HubBuilder, HubProcess, LIMIT, eventually};
 
-/// Who connects, and how.
+/// The id of a client, and how the client connects.
 #[derive(Clone, Debug)]
 pub struct Way<'a> {
     pub id: &'a str,
@@ -41,7 +42,7 @@ impl<'a> Way<'a> {
     }
 }
 
-/// A client that is connected, whatever it was told.
+/// A client with an open WebSocket, even if the hub has refused its id.
 #[derive(Debug)]
 pub struct Client {
     pub id: String,
@@ -52,7 +53,7 @@ pub struct Client {
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// What comes by the socket.
+/// An event of the socket: a message or the end.
 #[derive(Debug)]
 enum Heard {
     Text(String),
@@ -66,7 +67,7 @@ impl Drop for Client {
 }
 
 impl Client {
-    /// Asks for a WebSocket at a hub's address; the status if there is none.
+    /// Opens a WebSocket at the address of a hub. If the hub refuses, returns the HTTP status.
     pub async fn connect(base: &str, way: &Way<'_>) -> Result<Self, u16> {
         let mut request = format!("{base}{}", way.target())
             .into_client_request()
@@ -85,7 +86,8 @@ impl Client {
         }
     }
 
-    /// Connects to this path and query as they are written, as a browser does; the status if there is no WebSocket.
+    /// Opens a WebSocket at this path and query, unchanged, as a browser does. If the hub refuses, returns the HTTP
+    /// status.
     pub async fn dial(hub: &HubProcess, target: &str) -> Result<Self, u16> {
         let connecting = connect_async(format!("{}{target}", hub.ws_url()));
         match timeout(LIMIT, connecting).await.expect("an answer in time") {
@@ -102,7 +104,7 @@ impl Client {
             let code = loop {
                 match incoming.next().await {
                     Some(Ok(Message::Text(text))) => {
-                        // The story may be over.
+                        // Sending fails if the story is over.
                         let _ = hear.send(Heard::Text(text.to_string()));
                     }
                     Some(Ok(Message::Close(frame))) => break frame.map(|frame| frame.code),
@@ -120,12 +122,12 @@ impl Client {
         }
     }
 
-    /// Connects and is open.
+    /// Connects and waits for `OPEN`.
     pub async fn open(hub: &HubProcess, id: &str, token: &str) -> Self {
         Self::open_by(hub, &Way::new(id, token)).await
     }
 
-    /// The same, in a way of its own.
+    /// Connects in this way and waits for `OPEN`.
     pub async fn open_by(hub: &HubProcess, way: &Way<'_>) -> Self {
         let connected = Self::connect(&hub.ws_url(), way).await;
         let mut client = connected.expect("the hub lets it in");
@@ -167,7 +169,7 @@ impl Client {
             .expect("not read beyond the end")
     }
 
-    /// The next message; none once the connection is over. Waits for as long as that takes.
+    /// The next message, or `None` once the connection is over. This wait has no limit.
     pub async fn next_unless_closed(&mut self) -> Option<Value> {
         match self.heard.recv().await? {
             Heard::Text(text) => serde_json::from_str(&text).ok(),
@@ -175,7 +177,7 @@ impl Client {
         }
     }
 
-    /// Nothing comes before what it sends itself by way of `other` is back.
+    /// Fails if a message arrives before the one that `other` now sends to this client.
     pub async fn hears_nothing_before(&mut self, other: &mut Client) {
         let fence = json!({"fence": other.id});
         other
@@ -184,7 +186,7 @@ impl Client {
         assert_eq!(self.next().await["payload"], fence);
     }
 
-    /// What it is told before the socket is closed, and how that is.
+    /// The messages that arrive before the socket is closed, and the close code.
     pub async fn is_closed(&mut self) -> (Vec<Value>, Option<CloseCode>) {
         let mut told = Vec::new();
         loop {
@@ -195,18 +197,18 @@ impl Client {
         }
     }
 
-    /// Reads nothing from now on, and so answers no ping: as a page that is gone, whose connection nobody has ended.
+    /// Stops reading, so that pings are not answered: like a page that has disappeared without closing its connection.
     pub fn go_deaf(&self) {
         self.reader.abort();
     }
 
-    /// Ends the connection in order.
+    /// Sends a close frame and waits for the end of the connection.
     pub async fn close(mut self) {
         self.say_close().await;
         self.is_closed().await;
     }
 
-    /// Asks for the end of the connection.
+    /// Sends a close frame.
     pub async fn say_close(&mut self) {
         let close = self.out.send(Message::Close(None)).await;
         close.expect("an open socket");
@@ -223,7 +225,7 @@ pub async fn pair(settings: impl Fn(HubBuilder) -> HubBuilder) -> [HubProcess; 2
     [first, second]
 }
 
-/// Waits until a hub knows so many peers.
+/// Waits until a hub knows this number of peers.
 pub async fn knows(hub: &HubProcess, peers: usize) {
     eventually("the hub knows the peers", async || {
         hub.http_get("/stats").await.json()["peers"] == peers

@@ -1,4 +1,4 @@
-//! Ids whose holder is gone without its hub knowing, and who waits for them.
+//! Ids whose holder has disappeared without its hub noticing, and the clients that wait for these ids.
 
 use serde_json::json;
 use tokio::time::{Duration, sleep, timeout};
@@ -8,10 +8,10 @@ use crate::{
     hub_process::{HubProcess, LIMIT},
 };
 
-/// The hub of the holder, and another one.
+/// The indexes of the holder's hub and of the other hub.
 const HERE_AND_THERE: [usize; 2] = [0, 1];
 
-/// A client that holds an id on the first of these hubs, is known to both, and reads nothing any more.
+/// A client that holds an id on the first of these hubs. Both hubs know the client, and it has stopped reading.
 async fn half_open(hubs: &[HubProcess; 2], id: &str, peers: usize) -> Client {
     let holder = Client::open(&hubs[0], id, "old page").await;
     knows(&hubs[1], peers).await;
@@ -19,7 +19,7 @@ async fn half_open(hubs: &[HubProcess; 2], id: &str, peers: usize) -> Client {
     holder
 }
 
-/// Asks for an id; the answer is not waited for.
+/// Asks for an id and does not wait for the answer.
 async fn asks(hub: &HubProcess, id: &str, token: &str) -> Client {
     let connected = Client::connect(&hub.ws_url(), &Way::new(id, token)).await;
     connected.expect("a socket")
@@ -37,7 +37,7 @@ async fn what_a_page_said_before_it_was_reloaded_does_not_keep_its_id_from_the_n
         let mut old = half_open(&hubs, &id, 1).await;
         let mut new = asks(&hubs[to], &id, "new page").await;
         let talk = async {
-            // What was on its way, and comes in after the hub has asked.
+            // These messages stand for messages on their way: they arrive after the hub has probed the old client.
             loop {
                 old.say(json!({"type": "HEARTBEAT"})).await;
                 sleep(Duration::from_millis(50)).await;
@@ -90,7 +90,7 @@ async fn of_five_pages_that_wait_for_a_dead_one_the_living_gets_the_id_whoever_d
         let mut left = asks(&hubs[to], &id, "page 2").await;
         left.say(json!({"type": "LEAVE"})).await;
         drop(asks(&hubs[to], &id, "page 3").await);
-        // Not even its end is noticed.
+        // The hub does not even notice that this page has died.
         let lost = asks(&hubs[to], &id, "page 4").await;
         lost.go_deaf();
         let mut living = asks(&hubs[to], &id, "page 5").await;

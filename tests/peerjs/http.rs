@@ -1,4 +1,4 @@
-//! What clients ask for before they connect.
+//! The HTTP requests of clients before they connect.
 
 use std::collections::HashSet;
 

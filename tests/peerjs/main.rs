@@ -1,7 +1,7 @@
-//! PeerJS on real hubs: processes of their own, sockets on loopback, and clients that send what `peerjs` 1.x sends.
+//! PeerJS on real hubs: separate processes, sockets on loopback, and clients that send the messages of `peerjs` 1.x.
 //!
-//! One file for each kind of story. The unmodified client itself, in a browser, has its stories in `tests/browser`; here
-//! are those that need many clients, broken wires or hubs with settings of their own.
+//! Each file has one kind of story. The stories of the unmodified client, in a browser, are in `tests/browser`. The
+//! stories here need many clients, broken wires or hubs with special settings.
 
 #[path = "../common/hub_process.rs"]
 mod hub_process;

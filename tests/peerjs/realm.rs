@@ -1,4 +1,4 @@
-//! Realms across hubs: who may have an id, and what becomes of what is sent.
+//! Realms across hubs: which client may have an id, and whether messages arrive, wait or expire.
 
 use http::Method;
 use serde_json::json;
@@ -40,7 +40,7 @@ async fn offers_answers_and_candidates_cross_hubs_as_they_were_sent() {
 async fn what_javascript_writes_crosses_hubs_and_ends_no_connection() {
     let hubs = pair(|hub| hub.env("PEERJS_EXPIRE_TIMEOUT_MS", "300")).await;
     let mut ada = Client::open(&hubs[0], "ada", "a").await;
-    // As a browser writes `bob\ud83d` into an address.
+    // A browser writes `bob\ud83d` into an address in this form.
     let mut bob = Client::open(&hubs[1], "bob\u{fffd}", "b").await;
     knows(&hubs[0], 2).await;
     let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
@@ -106,7 +106,7 @@ async fn an_id_belongs_to_who_has_its_token_on_whichever_hub() {
     let newest = Client::open(&hubs[1], "ada", "secret").await;
     assert_eq!(new.is_closed().await.0, [taken()]);
     newest.close().await;
-    // Who closes in order leaves the id to anybody, at once.
+    // A client that closes its connection in order frees its id at once, for any other client.
     let began = Instant::now();
     Client::open(&hubs[0], "ada", "another").await;
     assert!(
@@ -128,7 +128,7 @@ async fn of_two_who_come_at_once_on_two_hubs_one_keeps_the_id() {
             Client::connect(&urls[1], &ways[1]),
         );
         let (mut first, mut second) = (first.expect("a socket"), second.expect("a socket"));
-        // The one that lost may have been open for a moment.
+        // The client that lost may have been open for a moment.
         let loser = tokio::select! {
             told = first.is_closed() => told,
             told = second.is_closed() => told,
@@ -144,7 +144,7 @@ async fn of_two_who_come_at_once_on_two_hubs_one_keeps_the_id() {
     }
 }
 
-/// The payload of the first signal; never, of a connection that is over.
+/// The payload of the client's first signal. This wait never ends if the connection ends first.
 async fn open_signal(client: &mut Client) -> serde_json::Value {
     loop {
         match client.next_unless_closed().await {
@@ -164,7 +164,8 @@ async fn what_is_for_somebody_who_comes_later_elsewhere_waits_in_order() {
         ada.send("CANDIDATE", "bob", json!(number)).await;
     }
     ada.send("LEAVE", "bob", json!("never told")).await;
-    // All of it is on its hub and waits; that it does so for seconds is told in virtual time and in the browser.
+    // All 21 messages wait at the sender's hub. Tests in virtual time and in the browser show that they wait for
+    // seconds.
     eventually("what may wait does", async || {
         let accept = [("accept", "text/plain")];
         let metrics = hubs[0].http(Method::GET, "/metrics", &accept).await.body;
@@ -216,7 +217,8 @@ async fn what_may_not_wait_expires_at_once() {
         ada.send("CANDIDATE", "bob", json!(number)).await;
     }
     assert_eq!(ada.next().await["type"], "EXPIRE");
-    // Told once, and of all that there was: half of it reaches nobody.
+    // One EXPIRE is for all three candidates. The two that could wait are dropped too: none of the three reaches the
+    // target.
     let mut bob = Client::open(&hub, "bob", "b").await;
     bob.hears_nothing_before(&mut ada).await;
     ada.hears_nothing_before(&mut bob).await;
@@ -256,7 +258,7 @@ async fn a_bearer_token_comes_as_the_token_or_as_a_header() {
         ..Way::new("ada", token)
     };
     let mut ada = Client::open_by(&hub, &with_header("own")).await;
-    // Behind the header the token is the client's own secret.
+    // If the header has the bearer token, the token in the address is the client's own secret.
     let other = Client::connect(&hub.ws_url(), &with_header("other")).await;
     assert_eq!(other.expect("a socket").is_closed().await.0, [taken()]);
     Client::open_by(&hub, &with_header("own")).await;
@@ -294,12 +296,12 @@ async fn a_message_over_the_limit_expires_for_its_target_and_the_client_goes_on(
     let hub = HubProcess::start().await;
     let mut ada = Client::open(&hub, "ada", "a").await;
     let mut bob = Client::open(&hub, "bob", "b").await;
-    // As the client writes it, and with its target first.
+    // The client puts the target last. The second message has it before the payload.
     let sdp = "x".repeat(300_000);
     for message in [
         format!(r#"{{"type":"OFFER","payload":{{"sdp":"{sdp}","dst":"eve"}},"dst":"bob"}}"#),
         format!(r#"{{"type":"OFFER","dst":"bob","payload":{{"sdp":"{sdp}"}}}}"#),
-        // As nobody writes it, and it may be written.
+        // No client writes the next three, but a client may write them.
         format!("\u{feff}{{\"dst\":\"bob\",\"payload\":\"{sdp}\",\"type\":\"OFFER\"}}"),
         format!(r#"{{"payload":"{sdp}","\u0064st":"bob","type":"OFFER","more":{{"dst":7}}}}"#),
         format!(r#"{{"payload":"{sdp}","type":"OFFER","dst":"bob","more":[]}}"#),
@@ -308,7 +310,7 @@ async fn a_message_over_the_limit_expires_for_its_target_and_the_client_goes_on(
         let expire = json!({"type": "EXPIRE", "src": "bob", "dst": "ada"});
         assert_eq!(ada.next().await, expire);
     }
-    // Nobody is known to wait for these.
+    // These two get no EXPIRE: a HEARTBEAT is not a signal, and the OFFER names no target.
     ada.say_text(&format!(
         r#"{{"type":"HEARTBEAT","payload":"{sdp}","dst":"bob"}}"#
     ))
@@ -334,13 +336,13 @@ async fn a_description_of_a_quarter_of_a_megabyte_reaches_a_peer_on_either_hub()
             .await;
         assert_eq!(target.next().await["payload"]["sdp"], sdp.as_str());
     }
-    // For one who comes later, it waits.
+    // A signal of this length also waits for a target that connects later.
     ada.send("OFFER", "late", json!({"sdp": sdp})).await;
     let mut late = Client::open(&hubs[1], "late", "l").await;
     assert_eq!(late.next().await["payload"]["sdp"], sdp.as_str());
 }
 
-/// As long as messages can be, and what has to follow.
+/// The greatest length of messages, and the limits that have to be raised with it.
 fn longest(hub: HubBuilder) -> HubBuilder {
     hub.env("MAX_MESSAGE_BYTES", "16777216")
         .env("OUTBOX_BYTES", "68644864")
@@ -355,7 +357,7 @@ async fn a_description_of_many_megabytes_reaches_peers_of_its_hub_at_once_and_la
     let sdp = "x".repeat(12 * 1024 * 1024);
     ada.send("OFFER", "here", json!({"sdp": sdp})).await;
     assert!(here.next().await["payload"]["sdp"] == sdp.as_str());
-    // The longest there can be waits for one who comes later.
+    // The longest possible signal waits for a target that connects later.
     let sdp = "x".repeat(16 * 1024 * 1024 - 100);
     ada.send("OFFER", "late", json!({"sdp": sdp})).await;
     let mut late = Client::open(&hub, "late", "l").await;
@@ -369,12 +371,12 @@ async fn a_description_too_long_for_another_hub_expires_and_the_link_stays() {
     let mut ada = Client::open(&hubs[0], "ada", "a").await;
     let mut bob = Client::open(&hubs[1], "bob", "b").await;
     knows(&hubs[0], 2).await;
-    // Less than what may be under way, but more than the other hub reads in one message.
+    // This length is within the limit of messages on their way, but longer than the other hub reads in one message.
     let long = "x".repeat(3 * 1024 * 1024);
     ada.send("OFFER", "bob", json!({"sdp": long})).await;
     let expire = json!({"type": "EXPIRE", "src": "bob", "dst": "ada"});
     assert_eq!(ada.next().await, expire);
-    // The sender of one that waits learns it when the target appears elsewhere.
+    // If a signal waits, its sender learns that it is too long when the target appears at another hub.
     let long = "x".repeat(12 * 1024 * 1024);
     ada.send("OFFER", "late", json!({"sdp": long})).await;
     let mut late = Client::open(&hubs[1], "late", "l").await;

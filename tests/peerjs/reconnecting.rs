@@ -1,4 +1,4 @@
-//! Clients whose network changed: they are back under their id at once, and nobody else gets it.
+//! Clients whose network changed: they reconnect under their id at once, and no other client gets it.
 
 use futures::future::join_all;
 use serde_json::json;
@@ -11,10 +11,10 @@ use crate::{
 };
 
 const CLIENTS: usize = 100;
-/// How long a client may be without its id.
+/// The longest time that a client may be without its id.
 const BACK_WITHIN: Duration = Duration::from_secs(3);
 
-/// Connects to `url` until the client is open; the time that it took, and how often it was told that its id is taken.
+/// Connects to `url` until the client is open. Also returns how often the hub said that the id is taken.
 async fn comes_back(url: &str, way: &Way<'_>) -> (Client, usize) {
     let mut refused = 0;
     loop {
@@ -27,7 +27,8 @@ async fn comes_back(url: &str, way: &Way<'_>) -> (Client, usize) {
     }
 }
 
-/// A hundred clients behind this wire, then without it: back at another hub, each against an impostor.
+/// A hundred clients connect through a wire, which `part` then breaks. All reconnect at another hub, each against an
+/// impostor.
 async fn all_come_back(hubs: &[HubProcess; 2], part: impl Fn(&Proxy)) {
     let wire = Proxy::to(hubs[0].addr).await;
     let ids: Vec<String> = (0..CLIENTS)
@@ -72,7 +73,7 @@ async fn all_come_back(hubs: &[HubProcess; 2], part: impl Fn(&Proxy)) {
     }
 }
 
-/// Waits until a hub serves so many clients.
+/// Waits until a hub serves this number of clients.
 async fn serves(hub: &HubProcess, clients: usize) {
     eventually("the hub has seen who is there", async || {
         hub.http_get("/metrics").await.json()["connections"]["active"] == clients
@@ -80,7 +81,7 @@ async fn serves(hub: &HubProcess, clients: usize) {
     .await;
 }
 
-/// Whether somebody with another token got the id.
+/// Whether a client with another token got the id.
 async fn impostor(url: &str, id: &str) -> bool {
     let connected = Client::connect(url, &Way::new(id, "a guess")).await;
     let mut impostor = connected.expect("a socket");
@@ -109,7 +110,7 @@ async fn a_stranger_gets_the_id_of_a_dead_connection_after_two_seconds() {
         let mut old = connected.expect("a socket");
         assert_eq!(old.next().await["type"], "OPEN");
         let mut bob = Client::open(&hubs[0], &format!("bob {round}"), "b").await;
-        // So that the other hub knows whoever is known here.
+        // The offer that arrives shows that the other hub knows the peers of the first hub.
         let mut cy = Client::open(&hubs[1], &format!("cy {round}"), "c").await;
         cy.send("OFFER", &id, json!(1)).await;
         assert_eq!(old.next().await["payload"], 1);
@@ -134,7 +135,7 @@ async fn who_was_cut_off_leaves_its_place_to_itself_and_what_it_said_to_its_targ
     assert_eq!(bob.next().await["payload"], "fence");
     wire.cut();
     serves(&hubs[0], 1).await;
-    // The hub has two places, and keeps the id of the one who left.
+    // The hub has two places, and keeps the id of the client that was cut off.
     let _ada = Client::open(&hubs[0], "ada", "a").await;
     let mut cy = Client::open(&hubs[1], "cy", "c").await;
     let offer = cy.next().await;
@@ -160,7 +161,7 @@ async fn an_offer_to_somebody_who_is_just_reconnecting_waits_for_it() {
         assert_eq!(ada.next().await["payload"], "before");
     }
     wire.cut();
-    // What came before the hub has seen it would count as delivered.
+    // An offer that arrives before the hub has noticed the cut would count as delivered.
     serves(&hubs[0], 1).await;
     for caller in &mut callers {
         caller.send("OFFER", "ada", json!(caller.id)).await;

@@ -1,4 +1,4 @@
-//! Clients that are not let in, and what the hub's log says of it.
+//! Clients that the hub refuses, and the hub's log lines about them.
 
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -16,7 +16,7 @@ async fn hub(settings: &[(&str, &str)]) -> HubProcess {
         .await
 }
 
-/// The lines of a level in which a word is.
+/// The log lines of this level that contain this word.
 fn logged(hub: &HubProcess, level: &str, word: &str) -> Vec<Value> {
     let lines = hub.log_lines();
     let lines = lines
@@ -26,7 +26,7 @@ fn logged(hub: &HubProcess, level: &str, word: &str) -> Vec<Value> {
     lines.filter(|line| line["level"] == level).collect()
 }
 
-/// Sees that the client is refused, by status or by words, and that there is one more line of debug with the reason.
+/// Checks that the client is refused, by status or by a message, and that one more debug line has the reason.
 async fn is_told(hub: &HubProcess, way: &Way<'_>, why: &str) {
     let before = logged(hub, "DEBUG", why).len();
     if let Ok(mut socket) = Client::connect(&hub.ws_url(), way).await {
@@ -92,7 +92,7 @@ async fn who_may_not_come_in_is_in_the_debug_log() {
     is_logged(&pages, "pages of this origin", 1).await;
 }
 
-/// One warning that names the setting and its value, however many were turned away.
+/// Checks that one warning names the setting and its value, however many clients were refused.
 async fn is_warned_of_once(hub: &HubProcess, setting: &str, most: usize) {
     let what = format!("{setting} is named");
     eventually(&what, async || !logged(hub, "WARN", "is full").is_empty()).await;

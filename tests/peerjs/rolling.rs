@@ -1,4 +1,4 @@
-//! Hubs that are replaced one after the other, while their clients talk: nothing is lost.
+//! Hubs that are replaced one after the other while their clients talk: no message is lost unnoticed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -16,19 +16,20 @@ use crate::client::pair;
 use crate::hub_process::{HubBuilder, eventually};
 
 const CLIENTS: usize = 20;
-/// How many messages a client sends before it reads again: what it sends while a close is on its way to it.
+/// The number of messages that a client sends before it reads again. It may send them while a close is on its way to
+/// it.
 const BLIND: u64 = 4;
-/// The pace at which it sends.
+/// The time between two messages of a client.
 const PACE: Duration = Duration::from_millis(2);
 
-/// Where clients turn to by now, and whether they talk.
+/// The hub at which clients connect now, and whether they talk.
 #[derive(Clone)]
 struct Stage {
     url: String,
     talk: bool,
 }
 
-/// What one client sent, and what it heard.
+/// The messages that one client sent and received.
 #[derive(Default, Debug)]
 struct Diary {
     sent: u64,
@@ -55,7 +56,8 @@ async fn open(url: &str, me: usize) -> WebSocketStream<MaybeTlsStream<TcpStream>
     connect_async(url).await.expect("the hub lets it in").0
 }
 
-/// Talks to its partner at a pace, turns to wherever clients are to turn when it is sent away, and writes all down.
+/// Talks to its partner at a pace and records all messages. When its hub sends it away, it connects to the hub of
+/// `stage`.
 async fn live(me: usize, stage: watch::Receiver<Stage>, diaries: Diaries) {
     let now = || stage.borrow().clone();
     let diary = || diaries[me].lock().expect("nobody panicked with it");
@@ -76,7 +78,7 @@ async fn live(me: usize, stage: watch::Receiver<Stage>, diaries: Diaries) {
             match read {
                 Some(Ok(Message::Text(text))) => diary().enter(&text),
                 Some(Ok(_)) => {}
-                // It has answered the close.
+                // The client has answered the close.
                 Some(Err(_)) | None => {
                     diary().moves += 1;
                     socket = open(&now().url, me).await;
@@ -86,13 +88,14 @@ async fn live(me: usize, stage: watch::Receiver<Stage>, diaries: Diaries) {
     }
 }
 
-/// How many clients have been sent away so often.
+/// The number of clients that have been sent away at least this number of times.
 fn moved(diaries: &Diaries, times: usize) -> usize {
     let diaries = diaries.iter().map(|diary| diary.lock().expect("sound"));
     diaries.filter(|diary| diary.moves >= times).count()
 }
 
-/// Whether all that its partner sent reached a client, or the partner knows that it did not. Twice is never right.
+/// Whether a client has received all messages of its partner, or the partner knows that it has not. A message that
+/// arrives twice is always an error.
 fn is_accounted_for(diaries: &Diaries, me: usize) -> bool {
     let (sent, told) = {
         let partner = diaries[me ^ 1].lock().expect("sound");

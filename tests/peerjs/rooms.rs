@@ -12,7 +12,7 @@ fn rooms(hub: HubBuilder) -> HubBuilder {
         .env("PEERJS_EXPIRE_TIMEOUT_MS", "200")
 }
 
-/// What each hub says of rooms.
+/// A hub's counts of rooms and peers.
 async fn counted(hub: &HubProcess) -> Value {
     hub.http_get("/metrics").await.json()["metrics"].clone()
 }
@@ -121,7 +121,7 @@ async fn those_who_rush_into_a_room_on_two_hubs_are_four_in_the_end() {
     }
     let mut sent_away = 0;
     for mut client in clients {
-        // Those who stay are told nothing more, so that the end of the hubs is what they hear.
+        // Clients that stay receive no more messages until the hubs end, so the test stops waiting after 500 ms.
         let watch = tokio::time::timeout(std::time::Duration::from_millis(500), client.is_closed());
         if let Ok((told, _)) = watch.await {
             assert_eq!(

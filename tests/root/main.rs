@@ -1,4 +1,4 @@
-//! Clients that connect to the root path, where what they say first tells what they speak.
+//! Clients that connect to the root path, where the first message of a client shows its dialect.
 
 #[path = "../common/hub_process.rs"]
 mod hub_process;
@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use hub_process::{HubProcess, eventually};
 use json_client::JsonClient;
 
-/// A client at `/` that has said this.
+/// A client at `/` that has sent this message.
 async fn first(hub: &HubProcess, said: Value) -> JsonClient {
     let mut client = JsonClient::at(hub, "/").await;
     client.send(said).await;
@@ -90,12 +90,12 @@ async fn whoever_says_nothing_or_nothing_but_pings_is_sent_away() {
     assert!(began.elapsed().as_secs() >= 4, "it had five seconds");
     let mut pinging = JsonClient::at(&hub, "/").await;
     for _ in 0..1_100 {
-        // It may be closed already.
+        // The hub may have closed the connection already.
         if pinging.socket.feed(Message::Ping("".into())).await.is_err() {
             break;
         }
     }
-    // Whatever of it arrived.
+    // The hub may have closed the connection before all pings arrive.
     let _ = pinging.socket.flush().await;
     let (told, _) = pinging.end().await;
     assert!(
@@ -179,7 +179,7 @@ async fn a_token_for_one_room_opens_no_other_in_any_dialect() {
         .env("JWT_SECRET", jwt::SECRET)
         .start()
         .await;
-    // The other room is there.
+    // The room `other` exists.
     let free = jwt::token(json!({"sub": "eve"}));
     let mut eve = JsonClient::open(&format!("ws://{}/rooms?token={free}", hub.addr)).await;
     eve.ask(json!({"type": "auth", "userId": "eve", "roomId": "other"}))
@@ -195,7 +195,7 @@ async fn a_token_for_one_room_opens_no_other_in_any_dialect() {
         }
         let said = json!({"type": "create-room", "roomId": "r"});
         let told = ada.ask(said).await;
-        // The second one finds it.
+        // At the second path, the room exists already.
         let made = told["type"] == "room-created" || told["data"]["code"] == "room-exists";
         assert!(made, "{path} {told}");
     }

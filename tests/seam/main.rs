@@ -1,7 +1,7 @@
-//! The seam between dialects and the hub, shown by a dialect of the tests' own on two hubs that are linked.
+//! The seam between dialects and the hub, tested with the tests' own dialect on two linked hubs.
 //!
-//! What that dialect says and hears is in `trial`, which is a part of the hub in builds for tests alone. No story assumes
-//! a speed: it waits for what is to happen, and fails after a generous while.
+//! The messages of that dialect are in `trial`, which is a part of the hub only in builds for tests. No test assumes a
+//! speed: it waits for each event, and fails after a generous time.
 #![cfg(feature = "trial-dialect")]
 
 #[path = "../common/hub_process.rs"]
@@ -42,7 +42,7 @@ impl Client {
         Client(JsonClient::at(hub, "/trial").await)
     }
 
-    /// One that has said who it is.
+    /// A client that has told its id.
     async fn named(hub: &HubProcess, id: &str) -> Self {
         let mut client = Self::connect(hub).await;
         client.send(json!({"type": "hello", "id": id})).await;
@@ -56,7 +56,7 @@ impl Client {
             .await;
     }
 
-    /// Waits for a message of this type; what comes before it is given back too.
+    /// Waits for a message of this type. Returns the messages before it, too.
     async fn until(&mut self, kind: &str) -> (Vec<Value>, Value) {
         let mut before = Vec::new();
         loop {
@@ -69,7 +69,7 @@ impl Client {
     }
 }
 
-/// Has a newcomer subscribe until it is told that this one is there: what one hub knows, the other hears a little later.
+/// Subscribes a client to `topic`, and waits until it is told of `other`. Its hub may learn of `other` a little later.
 async fn meet(client: &mut Client, topic: &str, other: &str) {
     client.subscribe(&[topic]).await;
     let (_, roster) = client.until("members").await;
@@ -102,7 +102,8 @@ async fn a_client_says_who_it_is_when_it_likes_and_nothing_before() {
         .await;
     client.send(json!({"type": "ping"})).await;
     assert_eq!(client.next().await["type"], "pong");
-    // In no topic any more, for longer than others may take to announce themselves: such a one is closed meanwhile.
+    // The client is in no topic for longer than `ANNOUNCE_TIMEOUT_MS`. Meanwhile, clients at `/ws` are closed because
+    // they do not announce themselves in this time.
     for round in 0..3 {
         let url = format!(
             "{}/ws?peerId={}",
@@ -183,7 +184,7 @@ async fn a_client_without_a_name_is_given_one_and_is_told_when_its_hub_goes() {
     assert_eq!(hub.wait_exit().await.code(), Some(0));
 }
 
-/// What a hub answers to this request, as its status and its JSON.
+/// The hub's answer to this request: its status and its JSON.
 async fn asked(hub: &HubProcess, request: &str) -> (u16, Value) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = TcpStream::connect(hub.addr).await.expect("it listens");
@@ -248,11 +249,11 @@ async fn what_one_topic_refuses_leaves_the_connection_and_its_other_topics_alone
     ada.until("members").await;
     let mut bob = Client::named(&second, "bob").await;
     meet(&mut bob, "a", "ada").await;
-    // It reads, and with that answers the hub that asks whether it lives.
+    // The client reads, and so answers the hub's probe.
     let reading = tokio::spawn(async move { while ada.socket.next().await.is_some() {} });
     let mut other = Client::named(&second, "ada").await;
     other.subscribe(&["a", "b"]).await;
-    // The contest for the one takes a while, and holds the other back in nothing.
+    // The contest in the topic "a" takes a while, and does not delay the topic "b".
     let members = json!({"type": "members", "topic": "b", "ids": []});
     assert_eq!(other.next().await, members);
     other

@@ -1,4 +1,4 @@
-//! What the HTTP side of the tests' own dialect answers: who is in a topic, and what was said about it.
+//! The HTTP side of the tests' own dialect: it answers with the members of a topic, and with the JSON that was posted.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use warp::reply::Response;
 use super::endpoint::{Call, Endpoint, Handler};
 use super::{App, Backend, reply};
 
-/// The most that is read of a body.
+/// The most bytes that are read of a body.
 const MOST: u64 = 100;
 
-/// `/trial/topics/{}`.
+/// The endpoint `/trial/topics/{}`.
 pub(super) fn endpoint<B: Backend>() -> Endpoint<B> {
     Endpoint {
         path: "trial/topics/{}",
@@ -44,7 +44,7 @@ fn look<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response
 
 fn say<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     async move {
-        // As whatever an endpoint may wait for.
+        // This stands for anything that an endpoint may wait for.
         tokio::task::yield_now().await;
         match serde_json::from_slice::<Value>(&call.body) {
             Ok(said) => {

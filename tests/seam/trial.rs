@@ -1,9 +1,9 @@
-//! A dialect of the tests' own: whatever the seam between dialects and the hub can do, and no real one does yet.
+//! The tests' own dialect. It does what the seam between dialects and the hub can do, and no real dialect does yet.
 //!
-//! A client says who it is after it has connected (`hello`, with an id of its own or for one that the hub draws), is in
-//! several topics at once (`subscribe`, `unsubscribe`), publishes to a topic and hears itself (`publish`), signals to one
-//! peer of a topic (`send`), and is told who is in a topic in one message (`members`). What one topic refuses it leaves the
-//! others alone. No release has it.
+//! A client tells its id after it has connected (`hello`): an id of its own, or one that the hub draws. It is in
+//! several topics at once (`subscribe`, `unsubscribe`). It publishes to a topic and receives its own publications
+//! (`publish`). It sends signals to one peer of a topic (`send`). One message lists the members of a topic
+//! (`members`). If one topic refuses a client, its other topics are not affected. No release has this dialect.
 
 use bytes::Bytes;
 use hubmesh_core::api::PeerEvent;
@@ -17,7 +17,7 @@ use super::words::{Received, Sent};
 use super::{About, Action, Actions, Beginning, Dropped, Event, HubEvent};
 use super::{DeliveredPublication, DeliveredSignal, Notice, Roster};
 
-/// What a client says: a type, and what goes with it.
+/// A client's message: its type and its fields.
 #[derive(Deserialize)]
 struct Said<'a> {
     r#type: String,
@@ -33,16 +33,16 @@ struct Said<'a> {
     data: Option<&'a RawValue>,
 }
 
-/// One client.
+/// The protocol of one connection.
 #[derive(Debug)]
 pub struct Trial {
     known: bool,
-    /// The name of a client that has none.
+    /// The id that the hub has drawn for a client that has none.
     fresh: Option<PeerId>,
 }
 
 impl Trial {
-    /// A client that has not said who it is.
+    /// The protocol of a new connection. Its client is known only if `beginning` has a peer.
     pub fn new(beginning: Beginning) -> Self {
         Trial {
             known: beginning.peer.is_some(),
@@ -50,7 +50,7 @@ impl Trial {
         }
     }
 
-    /// Takes in one text.
+    /// Reads one text of the client.
     pub fn hear<'a>(&mut self, text: &'a str, actions: &mut Actions<'a>) {
         let Ok(said) = serde_json::from_str::<Said<'a>>(text) else {
             actions.note(Received::Malformed);
@@ -131,7 +131,7 @@ impl Trial {
         );
     }
 
-    /// Takes in what the hub has for the client.
+    /// Turns an event of the hub into messages to the client.
     pub fn tell(&mut self, event: &HubEvent<'_>, actions: &mut Actions<'_>) {
         match event {
             HubEvent::Connected => actions.push(Action::Greet(None)),
@@ -171,7 +171,7 @@ fn key(topic: &str) -> Option<NetworkKey> {
     NetworkKey::new(Dialect::Trial, topic).ok()
 }
 
-/// A network that nobody is ever in.
+/// A network that never has members.
 fn nowhere() -> NetworkKey {
     NetworkKey::from_wire("~\0").unwrap_or_else(|_| unreachable!("it has a name"))
 }
@@ -186,7 +186,7 @@ fn complain(code: &'static str, actions: &mut Actions<'_>) {
     actions.complain(code, text.into());
 }
 
-/// Writes what the registry has for one client.
+/// Encodes an event of the registry for one client.
 pub fn encode(network: &str, event: &Event<'_>) -> Option<Utf8Bytes> {
     let told = match event {
         Event::Undelivered { target, why, .. } => {
@@ -201,14 +201,14 @@ pub fn encode(network: &str, event: &Event<'_>) -> Option<Utf8Bytes> {
     Some(told.to_string().into())
 }
 
-/// Writes a signal for its receiver.
+/// Encodes a signal for its receiver.
 pub fn encode_signal(signal: &DeliveredSignal<'_>) -> Option<Utf8Bytes> {
     let data: &RawValue = serde_json::from_str(signal.payload).ok()?;
     let told = json!({"type": "sent", "topic": signal.network.name(), "from": signal.from.to_string(), "data": data});
     Some(told.to_string().into())
 }
 
-/// Writes what members hear of each other.
+/// Encodes a notice to members about another member.
 pub fn encode_notice(network: &str, event: &PeerEvent) -> Notice {
     let word = match event {
         PeerEvent::Joined { .. } => "joined",
@@ -219,7 +219,7 @@ pub fn encode_notice(network: &str, event: &PeerEvent) -> Notice {
     Notice::one(told.to_string().into())
 }
 
-/// Writes who is in a topic.
+/// Encodes the roster of a topic.
 pub fn encode_roster(roster: &Roster<'_>) -> Utf8Bytes {
     let ids = roster.others.iter().map(|(peer, _)| peer.to_string());
     let told =
@@ -227,7 +227,7 @@ pub fn encode_roster(roster: &Roster<'_>) -> Utf8Bytes {
     told.to_string().into()
 }
 
-/// Writes what was published.
+/// Encodes a publication.
 pub fn encode_publication(publication: &DeliveredPublication<'_>) -> Option<Utf8Bytes> {
     let data: &RawValue = serde_json::from_str(publication.payload).ok()?;
     let told = json!({

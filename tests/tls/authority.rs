@@ -1,4 +1,4 @@
-//! A certificate authority of the test's own, and the files that a hub reads its pair from.
+//! The test's own certificate authority, and the files with a hub's certificate and key.
 
 use std::fs;
 use std::iter;
@@ -10,7 +10,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tempfile::TempDir;
 
-/// Signs certificates that those believe who trust it.
+/// Signs certificates. Clients and hubs that trust this authority believe them.
 pub struct Authority {
     pem: String,
     der: CertificateDer<'static>,
@@ -28,7 +28,8 @@ impl Authority {
     pub fn new() -> Self {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new([]).expect("no names");
-        // Else all would have one name, and be taken for each other with a wrong signature.
+        // Each authority has its own name. With one name for all, a client would take one for another, and find its
+        // signatures wrong.
         let name = format!("authority {:016x}", rand::random::<u64>());
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -56,12 +57,12 @@ impl Authority {
         }
     }
 
-    /// What a client believes that trusts this authority alone.
+    /// The settings of a client that trusts only this authority.
     pub fn client(&self) -> Arc<ClientConfig> {
         self.client_of(rustls::ALL_VERSIONS)
     }
 
-    /// The same, with these versions of TLS alone.
+    /// The settings of a client that trusts only this authority and uses only these versions of TLS.
     pub fn client_of(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.der.clone()).expect("a root");
@@ -75,7 +76,7 @@ impl Authority {
     }
 }
 
-/// A directory with the files that a hub is pointed at.
+/// A directory with the files that a hub's settings name.
 pub struct Files {
     directory: TempDir,
 }
@@ -89,8 +90,8 @@ impl Files {
         files
     }
 
-    /// The same behind a link, as Kubernetes mounts a secret: `cert.pem` is a link into `current`, which is one to the
-    /// directory that counts.
+    /// The files behind symbolic links, as Kubernetes mounts a secret: `cert.pem` is a link into `current`, which is a
+    /// link to the directory in use.
     pub fn linked(pair: &Pair) -> Self {
         let files = Files {
             directory: TempDir::new().expect("a directory"),
@@ -103,7 +104,7 @@ impl Files {
         files
     }
 
-    /// Turns `current` to a new directory with this pair, in one step and with the times of the old files.
+    /// Points `current` to a new directory with this pair, in one step. The new files have the times of the old ones.
     pub fn turn_to(&self, directory: &str, pair: &Pair) {
         fs::create_dir(self.path(directory)).expect("a directory");
         let epoch = std::time::SystemTime::UNIX_EPOCH;
@@ -138,7 +139,7 @@ impl Files {
         self.replace("roots.pem", &all);
     }
 
-    /// Puts a file there in one step: a hub that looks meanwhile must not find it empty, which is a state to be told.
+    /// Replaces a file in one step. A hub that looks meanwhile must not find an empty file, because it would log that.
     fn replace(&self, name: &str, text: &str) {
         let beside = self.path("beside");
         fs::write(&beside, text).expect("written");
@@ -153,7 +154,7 @@ impl Files {
         self.path("key.pem")
     }
 
-    /// What `SSL_CERT_FILE` is to be.
+    /// The value of `SSL_CERT_FILE`.
     pub fn roots(&self) -> PathBuf {
         self.path("roots.pem")
     }
@@ -163,7 +164,7 @@ impl Files {
     }
 }
 
-/// A pair for `localhost` on disk, and the roots to believe it.
+/// A pair for `localhost` on disk, and the roots by which it is believed.
 pub fn files(authority: &Authority) -> Files {
     let files = Files::of(&authority.issue());
     files.put_roots(iter::once(authority));

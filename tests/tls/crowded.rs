@@ -1,4 +1,4 @@
-//! Clients that begin TLS and say nothing, or not enough, and those who come in all the same.
+//! Clients that begin a TLS handshake and send nothing, or too little, and other clients that are served all the same.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,10 +16,10 @@ use crate::hub_process::{HubBuilder, HubProcess, LIMIT, eventually};
 use crate::stage::{ask, get, hub, metric, metric_is};
 
 const FULL: &str = "hubmesh_refusals_total{reason=\"tls-full\"}";
-/// The first bytes of a client's first words, and of how many there are more.
+/// The first bytes of a ClientHello. Its lengths announce more.
 const HALF_A_HELLO: &[u8] = &[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3];
 
-/// With so many places for handshakes, which nobody loses by time.
+/// Gives a hub `places` slots for handshakes. No client loses its slot by a timeout.
 fn crowded(hub: HubBuilder, places: usize) -> HubBuilder {
     hub.env("MAX_TLS_HANDSHAKES", places.to_string())
         .env("HEADER_TIMEOUT_MS", "600000")
@@ -34,19 +34,19 @@ async fn connect(to: SocketAddr, from: [u8; 4]) -> TcpStream {
         .expect("connected")
 }
 
-/// Connections of this address that say so much and then nothing.
+/// `many` connections from one address that send `words` and then nothing.
 async fn mute(to: SocketAddr, from: [u8; 4], many: usize, words: &[u8]) -> Vec<TcpStream> {
     let mut streams = Vec::new();
     for _ in 0..many {
         let mut stream = connect(to, from).await;
-        // One that gave way already takes nothing.
+        // The write fails if the hub has closed the connection already.
         let _ = stream.write_all(words).await;
         streams.push(stream);
     }
     streams
 }
 
-/// What a client from there is answered, over TLS.
+/// The hub's answer over TLS to a client at the address `from`.
 async fn asks(hub: &HubProcess, client: &Arc<ClientConfig>, from: [u8; 4]) -> io::Result<String> {
     let tcp = connect(hub.addr, from).await;
     let name = ServerName::try_from("localhost").expect("a name");
@@ -67,12 +67,12 @@ async fn silent_handshakes_of_one_address_keep_nobody_out_not_even_its_neighbour
     let client = authority.client();
     let hub = crowded(hub(&files), 16).start().await;
     let silent = mute(hub.addr, [127, 0, 0, 2], 40, b"").await;
-    // It has half of the places, and what is over gave way: no more of the connections are open.
+    // The address has half of the slots, and the hub closed its other connections: only 8 are open.
     metric_is(&hub, &client, FULL, 40 - 8).await;
     for from in [[127, 0, 0, 1], [127, 0, 0, 3], [127, 0, 0, 2]] {
         is_served(&hub, &client, from).await;
     }
-    // The one that came from their own address cost one of them its place.
+    // The client from the silent address got the slot of a silent connection, which was closed.
     assert_eq!(metric(&hub, &client, FULL).await, 40 - 8 + 1);
     drop(silent);
 }
@@ -92,7 +92,7 @@ async fn silent_handshakes_of_many_addresses_keep_nobody_out() {
             silent.push(mute(hub.addr, [127, 0, 1, host], 20, words).await);
         }
         let own = [127, 0, 0, 1];
-        // Those that were closed are gone once their tasks had their turn.
+        // Closed connections still count until their tasks have run.
         eventually("all have come", async || {
             asks(&hub, &client, own).await.is_ok()
         })
@@ -119,7 +119,7 @@ async fn a_proxy_that_is_trusted_may_have_more_than_half_of_the_places() {
     drop(of_the_proxy);
 }
 
-/// The port of TURN over TLS.
+/// The address and port of TURN over TLS.
 async fn turn(hub: &HubProcess, client: &Arc<ClientConfig>) -> SocketAddr {
     let answer = get(hub, client, "/ice-servers").await;
     let (_, rest) = answer.split_once("turns:").expect("TURN over TLS");
@@ -145,7 +145,7 @@ async fn handshakes_of_turn_have_places_of_their_own_which_nobody_takes_from_oth
         .start()
         .await;
     let turn = turn(&hub, &client).await;
-    // It names no protocol: that of the hub's port is none here.
+    // The client offers no protocol by ALPN: TURN does not accept those of the hub's port.
     let mut plain = ClientConfig::clone(&client);
     plain.alpn_protocols.clear();
     let plain = Arc::new(plain);

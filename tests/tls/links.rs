@@ -1,4 +1,4 @@
-//! Hubs that link over `wss://`, and whom they believe.
+//! Hubs that link over `wss://`, and the certificates that they believe.
 
 use std::process::Stdio;
 
@@ -42,7 +42,7 @@ async fn an_offer_crosses_three_hubs_that_are_linked_over_tls() {
 async fn a_hub_whose_authority_is_unknown_is_not_linked_to_and_the_log_says_so() {
     let (ours, theirs) = (Authority::new(), Authority::new());
     let known = hub(&files(&theirs)).start().await;
-    // It has a certificate of its own authority, and believes no other.
+    // The second hub has a certificate of its own authority, and believes no other authority.
     let own = files(&ours);
     let url = wss_url(&known);
     let distrustful = hub(&own).env("BOOTSTRAP_HUBS", &url).start().await;

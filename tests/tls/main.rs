@@ -1,6 +1,7 @@
-//! TLS on the hub's own port: what it shows, what it refuses, how its certificate is replaced, links over it, and a webhook.
+//! TLS on the hub's own port: the clients that it serves and refuses, and how its certificate is replaced. Also links
+//! and a webhook over TLS.
 //!
-//! The hubs are processes of their own; the certificates are those of an authority that the test makes.
+//! Each hub runs in its own process. The test makes an authority, which signs the certificates.
 
 mod authority;
 mod crowded;

@@ -1,4 +1,4 @@
-//! What the port says to those who come, with TLS and without.
+//! The hub's port: its answers to clients with TLS and without.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ async fn a_request_without_tls_gets_no_answer_and_is_counted() {
     let request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
     plain.write_all(request).await.expect("sent");
     let mut answer = Vec::new();
-    // Reset or closed, it is over.
+    // The hub may reset or close the connection; either ends it.
     let read = timeout(LIMIT, plain.read_to_end(&mut answer)).await;
     let _ = read.expect("closed in time");
     let answer = String::from_utf8_lossy(&answer);
@@ -84,7 +84,7 @@ async fn a_handshake_has_so_long_and_keeps_nobody_else_waiting() {
     for _ in 0..8 {
         silent.push(TcpStream::connect(hub.addr).await.expect("connected"));
     }
-    // They were accepted before this one is.
+    // The silent connections were accepted before this one.
     assert!(get(&hub, &client, "/health").await.contains(" 200 "));
     assert_eq!(
         metric(&hub, &client, LATE).await,
@@ -107,7 +107,7 @@ async fn a_handshake_under_way_holds_the_place_of_a_connection() {
     let silent = TcpStream::connect(hub.addr).await.expect("connected");
     open(&hub, &client).await.expect_err("there is no place");
     drop(silent);
-    // Its place is free once the hub has seen it go.
+    // The slot of the silent connection is free once the hub has seen its end.
     let mut refused = 0;
     eventually("a place is free", async || {
         match open(&hub, &client).await {
@@ -122,7 +122,7 @@ async fn a_handshake_under_way_holds_the_place_of_a_connection() {
     assert!(refused >= 1, "the one that found no place was counted");
 }
 
-/// Runs `hubmesh --healthcheck` with the environment of a hub; gives whether it is content, and its complaint.
+/// Runs `hubmesh --healthcheck` with the environment of a hub. Returns whether it succeeded, and its complaint.
 async fn healthcheck(hub: &HubProcess, files: Option<&Files>) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hubmesh"));
     command

@@ -27,7 +27,7 @@ async fn shows(hub: &HubProcess, client: &Arc<ClientConfig>, wanted: &Certificat
     .await;
 }
 
-/// A hub that looks at its files soon, the pair in them and one to take its place.
+/// A hub that looks at its files often, the pair in these files, and a pair to replace it.
 struct Scene {
     client: Arc<ClientConfig>,
     old: Pair,
@@ -100,17 +100,17 @@ async fn a_broken_replacement_keeps_the_old_certificate_until_it_fits() {
         hub,
         ..
     } = Scene::set(Files::of).await;
-    // Half written: the certificate is there, its key is not yet.
+    // The pair is half written: the new certificate is there, its key is not yet.
     files.put_cert(&new.cert);
     metric_is(&hub, &client, FAILED, 1).await;
     assert_eq!(shown(&hub, &client).await, old.der);
     let key = files.key().display().to_string();
     is_logged(&hub, &["WARN", "TLS_KEY", &key, STAYS], 1).await;
-    // Not there at all is another state, and tried and told anew.
+    // A missing key is another state, so the hub tries again and logs the failure again.
     std::fs::remove_file(files.key()).expect("removed");
     metric_is(&hub, &client, FAILED, 2).await;
     assert_eq!(shown(&hub, &client).await, old.der);
-    // Each state is told once, however often it is looked at.
+    // Each state is logged once, however often the hub looks at the files.
     hang_up(&hub);
     hang_up(&hub);
     files.put_key(&new.key);

@@ -1,4 +1,4 @@
-//! Hubs that speak TLS, and clients that ask them.
+//! Hubs that speak TLS, and clients that send them requests.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::authority::Files;
 use crate::hub_process::{HubBuilder, HubProcess, LIMIT, eventually};
 use crate::peer::Peer;
 
-/// A hub with the pair and the roots of these files.
+/// A hub with the certificate, the key and the roots of these files.
 pub fn hub(files: &Files) -> HubBuilder {
     HubProcess::builder()
         .env("TLS_CERT", files.cert())
@@ -23,7 +23,7 @@ pub fn hub(files: &Files) -> HubBuilder {
         .env("SSL_CERT_FILE", files.roots())
 }
 
-/// By the name that its certificate has.
+/// The hub's URL, with the name in its certificate.
 pub fn wss_url(hub: &HubProcess) -> String {
     format!("wss://localhost:{}", hub.addr.port())
 }
@@ -39,7 +39,7 @@ pub async fn open(
     timeout(LIMIT, connecting).await.expect("in time")
 }
 
-/// The certificate that a hub shows to whoever connects now.
+/// The certificate that a hub shows to a client that connects now.
 pub async fn shown(hub: &HubProcess, client: &Arc<ClientConfig>) -> CertificateDer<'static> {
     let stream = open(hub, client).await.expect("TLS");
     let chain = stream.get_ref().1.peer_certificates();
@@ -50,12 +50,12 @@ pub async fn shown(hub: &HubProcess, client: &Arc<ClientConfig>) -> CertificateD
         .into_owned()
 }
 
-/// Everything that a hub answers to a GET.
+/// The hub's whole answer to a GET.
 pub async fn get(hub: &HubProcess, client: &Arc<ClientConfig>, path: &str) -> String {
     ask(open(hub, client).await.expect("TLS"), path).await
 }
 
-/// The same on this connection, which ends with it.
+/// The hub's whole answer to a GET on this connection, which ends with the answer.
 pub async fn ask(mut stream: TlsStream<TcpStream>, path: &str) -> String {
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\nConnection: close\r\n\r\n"
@@ -70,12 +70,12 @@ pub async fn ask(mut stream: TlsStream<TcpStream>, path: &str) -> String {
     answer
 }
 
-/// The value of one series, whole with its labels; 0 if it is not there.
+/// The value of the series with this name and these labels; 0 if the hub does not show it.
 pub async fn metric(hub: &HubProcess, client: &Arc<ClientConfig>, series: &str) -> u64 {
     value(&get(hub, client, "/metrics").await, series)
 }
 
-/// The value of one series of an exposition.
+/// The value of one series of an exposition; 0 if it is not in it.
 pub fn value(exposition: &str, series: &str) -> u64 {
     let mut lines = exposition.lines();
     let found = lines.find_map(|line| line.strip_prefix(series));
@@ -88,15 +88,15 @@ pub async fn metric_is(hub: &HubProcess, client: &Arc<ClientConfig>, series: &st
     eventually(&what, async || metric(hub, client, series).await == value).await;
 }
 
-/// Waits until as many lines of the log have all of these in them, and sees that there are no more: what a hub has written
-/// may come after what it answered since.
+/// Waits until `times` lines of the log contain all of `words`, and checks that no more lines do. The wait is needed: a
+/// line of the log may arrive after an answer that the hub sent later.
 pub async fn is_logged(hub: &HubProcess, words: &[&str], times: usize) {
     let what = format!("{words:?} is logged");
     eventually(&what, async || logged(hub, words) >= times).await;
     assert_eq!(logged(hub, words), times, "{:#?}", hub.log_lines());
 }
 
-/// How many lines of the log have all of these in them.
+/// The number of lines of the log that contain all of `words`.
 fn logged(hub: &HubProcess, words: &[&str]) -> usize {
     let lines = hub.log_lines();
     let has_all = |line: &&String| words.iter().all(|word| line.contains(word));

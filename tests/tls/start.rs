@@ -1,4 +1,4 @@
-//! Files that cannot be used: the start ends before anything is bound, and says what to mend.
+//! Files that cannot be used: the start fails before a port is bound, and says what the operator has to mend.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,7 +9,7 @@ use crate::authority::{Authority, Files};
 use crate::hub_process::HubProcess;
 use crate::stage::hub;
 
-/// Asserts that a hub with these files is refused at its start and by `--check-config`, with these words.
+/// Asserts that the start of a hub and `--check-config` refuse these files, with these words.
 async fn is_refused(files: &Files, words: &[&str]) {
     let cert_and_key = [("TLS_CERT", files.cert()), ("TLS_KEY", files.key())];
     let check = Command::new(env!("CARGO_BIN_EXE_hubmesh"))
@@ -19,7 +19,7 @@ async fn is_refused(files: &Files, words: &[&str]) {
         .output()
         .expect("it runs");
     let checked = String::from_utf8_lossy(&check.stderr).into_owned();
-    // Were the port bound first, the start would end with 69.
+    // The port is taken: if the hub bound it first, the start would end with code 69.
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("bound").port().to_string();
     let (status, told) = hub(files).env("PORT", port).start_and_fail().await;
@@ -70,7 +70,7 @@ async fn what_is_pem_and_yet_no_certificate_or_key_is_named() {
     files.put_cert(&pair.cert);
     files.put_key("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
     is_refused(&files, &["TLS_KEY", "cannot be used"]).await;
-    // A truncated copy.
+    // The key is a truncated copy.
     files.put_key(&pair.key[..pair.key.len() / 2]);
     is_refused(&files, &["TLS_KEY", "no private key"]).await;
 }

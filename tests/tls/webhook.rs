@@ -1,4 +1,4 @@
-//! A webhook by `https://`, and whom the hub believes when it posts there.
+//! A webhook with an `https://` URL, and the certificates that the hub believes when it posts there.
 
 use std::sync::Arc;
 

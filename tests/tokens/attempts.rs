@@ -1,4 +1,4 @@
-//! The table of attempts: what is tried with which token, and what is told of it.
+//! The table of attempts: the token of each attempt, and the hub's answer to it.
 
 use std::time::SystemTime;
 
@@ -17,14 +17,14 @@ fn now() -> u64 {
     now.as_secs()
 }
 
-/// A token that nobody has signed, whose header says so.
+/// A token without a signature. Its header names this algorithm.
 fn unsigned(algorithm: &str) -> String {
     let whole = signed(&json!({"alg": algorithm}), json!({}), SECRET);
     let (message, _) = whole.rsplit_once('.').expect("three parts");
     format!("{message}.")
 }
 
-/// What somebody signed who does not have the secret.
+/// A token that was signed without the secret of the hub.
 fn forged(header: Value) -> String {
     signed(
         &header,
@@ -33,7 +33,7 @@ fn forged(header: Value) -> String {
     )
 }
 
-/// Each token that opens nothing, and a part of what is told of it.
+/// The tokens that a hub refuses: for each one a name, the token, and a part of the refusal.
 fn refused_tokens() -> Vec<(&'static str, String, &'static str)> {
     let hs256 = json!({"alg": "HS256"});
     let good = token(json!({"sub": "ada"}));
@@ -159,7 +159,7 @@ async fn a_token_for_other_dialects_opens_none_but_those() {
                 false => is_refused(&hub, dialect, &bound, 403, "another dialect").await,
             }
         }
-        // Where the first word tells.
+        // At this path, the first message tells the dialect.
         let url = format!("ws://{}/?token={bound}", hub.addr);
         let mut undecided = JsonClient::open(&url).await;
         undecided.send(json!({"type": "ping"})).await;
@@ -270,7 +270,7 @@ async fn whoever_may_not_publish_or_create_is_told_and_goes_on() {
     ] {
         assert_eq!(code(&ada.ask(said).await), "no-right");
     }
-    // To one it may.
+    // ada may send to one peer.
     ada.send(json!({"type": "sdp-offer", "targetUserId": BOB, "data": 2}))
         .await;
     assert_eq!(host.next().await["data"]["offer"], 2);
@@ -361,7 +361,7 @@ async fn whoever_is_connected_when_its_token_expires_is_told_and_closed() {
     let over = |dialect: Dialect| {
         let hub = &hub;
         async move {
-            // Within the grace of clocks, for a moment.
+            // The token has expired, and is valid for a moment more because of the grace for clocks.
             let token = token(json!({"sub": "ada", "exp": now() - 27}));
             let client = enter(hub, dialect, ADA, &token).await;
             let (told, close) = closed(client).await;

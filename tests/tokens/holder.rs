@@ -1,4 +1,4 @@
-//! Clients of each dialect that hold a token, as raw WebSockets: how they come in, and what they are told.
+//! Clients of each dialect that hold a token, as raw WebSockets: how they connect, and the errors that they are sent.
 
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Error;
@@ -7,7 +7,7 @@ use crate::hub_process::{HubBuilder, HubProcess};
 use crate::json_client::JsonClient;
 use crate::jwt::SECRET;
 
-/// A dialect, and how its clients come in and say who they are.
+/// A dialect, and how its clients connect and tell their ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     Pigeon,
@@ -25,12 +25,12 @@ pub const ALL: [Dialect; 5] = [
     Dialect::Yjs,
 ];
 
-/// Ids that every dialect with ids takes.
+/// Ids that every dialect with ids accepts.
 pub const ADA: &str = "00000000000000000000000000000000000000ad";
 pub const BOB: &str = "00000000000000000000000000000000000000b0";
 
 impl Dialect {
-    /// As tokens name it.
+    /// The name of the dialect in tokens.
     pub fn word(self) -> &'static str {
         match self {
             Dialect::Pigeon => "pigeon",
@@ -56,7 +56,7 @@ impl Dialect {
     }
 }
 
-/// A hub that takes JWTs of this secret.
+/// A hub that accepts JWTs signed with this secret.
 pub fn hub_with(secret: &str) -> HubBuilder {
     HubProcess::builder().env("JWT_SECRET", secret)
 }
@@ -65,7 +65,7 @@ pub async fn hub() -> HubProcess {
     hub_with(SECRET).start().await
 }
 
-/// A WebSocket that is asked for with this token; else the status and the words of the refusal.
+/// A WebSocket that is opened with this token, or the status and the words of the refusal.
 pub async fn connect(
     hub: &HubProcess,
     dialect: Dialect,
@@ -84,7 +84,7 @@ pub async fn connect(
     }
 }
 
-/// The same of a client that is let in, has said who it is and heard that it may.
+/// A client that is let in, has told its id, and has heard that its id is accepted.
 pub async fn enter(hub: &HubProcess, dialect: Dialect, id: &str, token: &str) -> JsonClient {
     let mut client = connect(hub, dialect, id, token)
         .await
@@ -106,7 +106,7 @@ pub async fn enter(hub: &HubProcess, dialect: Dialect, id: &str, token: &str) ->
     client
 }
 
-/// The code of what a client is told, whatever it speaks.
+/// The error code of a message to a client, in any dialect.
 pub fn code(told: &Value) -> &str {
     let codes = [
         &told["code"],
@@ -119,7 +119,7 @@ pub fn code(told: &Value) -> &str {
         .unwrap_or("none")
 }
 
-/// What a client is told last before it is closed, and how that is.
+/// The last message that a client is sent before the connection is closed, and the close code.
 pub async fn closed(mut client: JsonClient) -> (Value, u16) {
     let (mut told, frame) = client.end().await;
     let code = frame.expect("a close frame").code;

@@ -1,4 +1,4 @@
-//! Tokens that OctateCode's clients put into their message `auth`, where they did not come with the connection.
+//! Tokens that OctateCode's clients put into their message `auth`, if they connected without a token.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ async fn a_token_in_the_message_auth_is_as_good_as_one_of_the_connection() {
             true => assert_eq!(code(&told), "other-room"),
             false => assert_eq!(told["type"], "room-created"),
         }
-        // The second one finds it.
+        // The second client finds the room of the first.
         let told = ada.ask(json!({"type": "create-room"})).await;
         let made = told["type"] == "room-created" || code(&told) == "room-exists";
         assert!(made, "{told}");
@@ -91,14 +91,15 @@ async fn a_wrong_token_in_the_message_auth_ends_the_connection() {
             "{told}"
         );
     }
-    // One that came with the connection is not forgiven for a later one, nor is another path let in without.
+    // A wrong token of the connection is refused at once, even if a right one could follow. The other paths refuse a
+    // client without a token.
     for path in ["/rooms?token=wrong", "/p2p", "/yjs", "/"] {
         let refused = JsonClient::try_open(&format!("ws://{}{path}", hub.addr)).await;
         assert!(refused.is_err(), "{path}");
     }
 }
 
-/// Whether a client may come in without a token for now.
+/// A client without a token, if the hub lets it in for now.
 async fn comes_in(hub: &HubProcess) -> Option<JsonClient> {
     let url = format!("ws://{}/rooms", hub.addr);
     JsonClient::try_open(&url).await.ok()
@@ -115,7 +116,7 @@ async fn few_may_be_there_without_a_token_and_not_for_long() {
     let mut ada = comes_in(&hub).await.expect("there is a place");
     assert!(comes_in(&hub).await.is_none(), "it is taken");
     ada.ask(auth(SHARED)).await;
-    // Free again: whoever has shown its token is a client like others.
+    // ada's place is free again: after it has shown its token, ada counts as any other client.
     let mute = comes_in(&hub).await.expect("there is a place");
     let (told, close) = closed(mute).await;
     assert_eq!((code(&told), close), ("announce-timeout", 1008), "{told}");

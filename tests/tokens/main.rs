@@ -1,7 +1,9 @@
-//! Tokens that confine their holders, on real hubs: every attempt to go beyond one, in every dialect, and what is valid.
+//! Tokens that confine their holders, on real hubs: the attempts to do more than a token allows, in every dialect, and
+//! the tokens that are valid.
 //!
-//! `attempts` has the table of attempts and what is told of each, `minting` who is given tokens by a hub, `later` the tokens
-//! that come in a message. No story assumes a speed: it waits for what is to happen.
+//! `attempts` has the table of attempts and the answers to them. `minting` has the clients that a hub gives tokens to.
+//! `later` has the tokens that a client sends in a message. No test assumes a speed: each one waits for the event that
+//! it expects.
 
 #[path = "../common/hub_process.rs"]
 mod hub_process;

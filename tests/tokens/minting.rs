@@ -1,4 +1,4 @@
-//! `POST /api/auth/token`: who is given which token, and that what is given is good.
+//! `POST /api/auth/token`: the token that each client is given, and that this token is valid.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::jwt::{SECRET, token};
 
 pub(crate) const ADMIN: &str = "the-token-of-operators";
 const SHARED: &str = "what-all-peers-hold";
-/// Of a key pair that nobody has any more.
+/// The public key of a key pair whose private key is not kept.
 const PUBLIC: &str = "-----BEGIN PUBLIC KEY-----
 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEEVs/o5+uQbTjL3chynL4wXgUg2R9
 q9UU8I5mEovUf86QZ7kOBIjJwqnzD1omageEHWwHdBO6B+dFabmdT9POxg==
@@ -65,7 +65,7 @@ async fn what_an_operator_is_given_opens_what_it_names_in_every_dialect() {
         let refused = connect(&hub, other, ADA, &token).await.err();
         assert_eq!(refused.map(|(status, _)| status), Some(403), "{dialect:?}");
     }
-    // As OctateCode asks for one.
+    // OctateCode asks for a token in this form.
     let answer = ask(&hub, Some(ADMIN), &json!({"userId": "ada", "roomId": "r"}))
         .await
         .json();
@@ -116,10 +116,10 @@ async fn whoever_holds_a_token_is_given_no_wider_one() {
         let (status, why) = refused(&hub, Some(&own), &beyond).await;
         assert_eq!(status, 403, "{beyond}: {why}");
         assert!(why.starts_with(field), "{beyond}: {why}");
-        // Nor is one that was narrowed already.
+        // The narrowed token is refused as well.
         assert_eq!(refused(&hub, Some(&less), &beyond).await.0, 403, "{beyond}");
     }
-    // What all hold names no subject, and may be narrowed.
+    // The token that all peers hold names no subject. A holder may ask for a narrower token.
     let made = given(&hub, SHARED, &json!({"userId": ADA})).await;
     drop(enter(&hub, Dialect::Pigeon, ADA, &made).await);
     assert_eq!(
@@ -145,7 +145,7 @@ async fn a_banned_subject_is_given_no_token_and_none_that_it_has_made_before_let
     given(&hub, &bob, &json!({"sub": "bob"})).await;
 }
 
-/// Keeps a subject out, by the hub's operators.
+/// Bans a subject, as an operator of the hub.
 pub(crate) async fn ban(hub: &HubProcess, subject: &str) {
     let body = json!({"subject": subject, "seconds": 60}).to_string();
     let bearer = format!("Bearer {ADMIN}");
@@ -168,7 +168,7 @@ async fn whoever_shows_nothing_or_what_is_wrong_is_given_nothing() {
         assert_eq!(answer.status, 401, "{wrong:?}: {}", answer.body);
         assert_eq!(answer.headers["www-authenticate"], "Bearer");
     }
-    // In the address it counts for nothing.
+    // A token in the URL does not count.
     let path = format!("/api/auth/token?token={SHARED}");
     let answer = hub.post(&path, &[], &request.to_string()).await;
     assert_eq!(answer.status, 401);
@@ -228,7 +228,7 @@ async fn without_tokens_of_operators_a_program_of_the_same_machine_is_given_some
         .start()
         .await;
     assert_eq!(ask(&proxied, None, &json!({})).await.status, 403);
-    // Where all hold one token, whoever holds it is an operator.
+    // If all peers hold one token, each holder of it is an operator.
     let shared = hub_with(SECRET).env("AUTH_TOKEN", SHARED).start().await;
     assert_eq!(ask(&shared, None, &json!({})).await.status, 401);
     let answer = ask(&shared, Some(SHARED), &json!({"userId": ADA})).await;

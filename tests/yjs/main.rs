@@ -1,6 +1,7 @@
-//! Clients of y-webrtc on real hubs, one and two that are linked, as raw WebSockets.
+//! y-webrtc clients, as raw WebSockets, on one real hub and on two linked hubs.
 //!
-//! What the unmodified client does is in `tests/browser`. No story assumes a speed: it waits for what is to happen.
+//! The tests of the unmodified client are in `tests/browser`. No story assumes a speed: each story waits for its
+//! events.
 
 #[path = "../common/hub_process.rs"]
 mod hub_process;
@@ -55,7 +56,7 @@ impl Client {
         serde_json::from_str(&self.text().await).expect("it is JSON")
     }
 
-    /// Asks until as many subscribers are counted: one hub hears of those of another a little later.
+    /// Publishes until the hub counts the wanted subscribers: a hub learns of another hub's subscribers a little later.
     async fn until_clients(&mut self, topic: &str, wanted: usize) {
         eventually("as many subscribers are counted", async || {
             self.publish(topic, "how many?").await;
@@ -68,7 +69,7 @@ impl Client {
         .await;
     }
 
-    /// What comes behind such questions.
+    /// The next message that is not a question of `until_clients`.
     async fn answer(&mut self) -> Value {
         loop {
             let heard = self.next().await;
@@ -170,7 +171,7 @@ async fn a_topic_reaches_its_subscribers_on_both_hubs_once_and_in_order() {
         (&for_eve["data"], &for_eve["clients"]),
         (&json!("for eve"), &json!(2))
     );
-    // A hub that dies takes its subscribers out of the number.
+    // The subscribers of a dead hub are no longer counted.
     second.kill9().await;
     ada.until_clients("a", 1).await;
 }

@@ -6,20 +6,20 @@ use hubmesh_core::mutants::Mutants;
 use hubmesh_sim::history::{self, Outcome, Plan};
 use hubmesh_sim::{scripts, siege};
 
-/// Seeds that once found a fault. They stay here when it is mended.
+/// Seeds that once found a fault. They stay here after the fault is mended.
 const REGRESSIONS: &[u64] = &[
     32, 54, 151, 156, 503, 878, 992, 1617, 2174, 2836, 3795, 4076, 11069, 12350,
 ];
 
-/// The same, of histories with hubs of a later version.
+/// Seeds that found a fault in histories with hubs of a later version.
 const LATER_REGRESSIONS: &[u64] = &[914336, 919988];
 
-/// The same, of histories with interest.
+/// Seeds that found a fault in histories with interest.
 const INTEREST_REGRESSIONS: &[u64] = &[
     11, 12, 139, 168, 182, 191, 234, 288, 414, 665, 1110, 1258, 1637,
 ];
 
-/// The same, of histories with a rogue.
+/// Seeds that found a fault in histories with a rogue.
 const ROGUE_REGRESSIONS: &[u64] = &[30251, 31022, 40735, 41020, 42013];
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -33,7 +33,7 @@ fn complain(outcome: &Outcome) -> String {
     )
 }
 
-/// A history as it was when it found a fault: without hubs of a later version.
+/// A history as it was when its seed found a fault: without hubs of a later version.
 fn played_before(seed: u64, interest: bool) -> Outcome {
     history::play_as(&Plan {
         seed,
@@ -92,7 +92,7 @@ fn random_histories_break_no_invariant() {
     }
 }
 
-/// How many histories are played with interest, for each of those without.
+/// The number of histories without interest for each history with interest.
 const WITH_INTEREST: u64 = 2;
 
 #[test]
@@ -135,7 +135,7 @@ fn the_same_seed_gives_the_same_trace() {
 #[cfg(feature = "mutants")]
 const SEEDS_PER_MUTANT: u64 = 100;
 
-/// The script finds this fault first: the histories have to find it as well.
+/// In the table of all faults, a script finds this fault before the histories. The histories must find it as well.
 #[test]
 #[cfg(feature = "mutants")]
 fn random_histories_see_that_a_room_is_taken_over_by_nobody() {

@@ -1,4 +1,4 @@
-//! Bytes as choices: small numbers, ids out of few, and frames that are well formed whatever they say.
+//! Turns bytes into choices: small numbers, ids from a small set, and frames that are well formed but may say anything.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use hubmesh_core::ids::{
     ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind,
 };
 
-/// What is left of the input. When it is used up, every choice is the first.
+/// The rest of the input. After its end, each choice is the first one.
 pub struct Choices<'a>(pub &'a [u8]);
 
 impl Choices<'_> {
@@ -42,7 +42,7 @@ impl Choices<'_> {
         all[usize::from(self.byte()) % N]
     }
 
-    /// One of the first four, if there are so many.
+    /// One of the first four items, or of all if there are fewer.
     pub fn one_of<'i, T: Copy + 'i>(&mut self, mut all: impl Iterator<Item = &'i T>) -> Option<T> {
         all.nth(usize::from(self.below(4))).copied()
     }
@@ -60,7 +60,7 @@ impl Choices<'_> {
         }
     }
 
-    /// Mostly a small one.
+    /// Mostly a small number.
     pub fn number(&mut self) -> u64 {
         match self.one_in(8) {
             true => self.any_number(),
@@ -80,7 +80,7 @@ impl Choices<'_> {
         }
     }
 
-    /// Of every dialect, and of one that is not known here.
+    /// A network of any dialect; one of the dialects is unknown to this hub.
     pub fn network(&mut self) -> NetworkKey {
         let name = self.of(["pglobal", "pa", "jpeerjs", "rk/room", "xz", "p\u{e4}"]);
         NetworkKey::from_wire(name).expect("a network")
@@ -93,7 +93,7 @@ impl Choices<'_> {
         }
     }
 
-    /// Of three clients' homes.
+    /// One of the addresses of three clients.
     pub fn address(&mut self) -> AddressGroup {
         AddressGroup::of([192, 0, 2, self.below(3)].into())
     }

@@ -1,8 +1,9 @@
 // node nat/lab.mjs PREFIX HUB_URL
 //
-// Two Chromiums, one in each home of a NAT lab whose namespaces begin with PREFIX: unmodified PeerJS clients meet through
-// the hub, with what its /ice-servers gives. Prints `ok …` and `not ok …` lines and exits non-zero when a check failed.
-// The pages come from here by the driver's own pipe, which crosses namespaces, so that nothing else has to.
+// Starts two Chromiums, one in each home of a NAT lab whose namespaces begin with PREFIX. Unmodified PeerJS clients
+// connect through the hub, with the servers that its /ice-servers gives. Prints `ok …` and `not ok …` lines and exits
+// non-zero when a check failed. This process serves the pages through the driver's own pipe. The pipe crosses
+// namespaces, so no other connection has to.
 
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

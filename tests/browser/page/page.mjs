@@ -1,3 +1,3 @@
-// The page is the hub's own: nothing is served beside it.
+// The hub serves the page itself, so the stage serves no files.
 
 export const CLIENT = { files: {}, permissions: [], flags: [] };

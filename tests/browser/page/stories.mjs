@@ -1,4 +1,4 @@
-// What the page of a hub must do, as stories over the addresses of hubs.
+// The stories of a hub's page. Each story is given the addresses of hubs.
 
 import { accessible, calm, MARKUP, narrow, pictures, text, unharmed } from '../looking.mjs';
 import { check, ensure, note, until } from '../report.mjs';
@@ -62,7 +62,7 @@ export async function demo({ stage, hubs }) {
   await accessible(ada.page, 'a room with two in it');
 
   const carol = await stage.visitor('Carol', link);
-  // The invitation of a room that waits speaks of a third and a full room as well.
+  // The invitation of a waiting room also mentions a third visitor and a full room, so the check reads the alert.
   await check('a third is told that the room is full', () => carol.page.getByRole('alert').getByText('The room is full').waitFor());
   await check('who closes the page is seen to go, and the next who comes is let in', async () => {
     await bob.page.close({ runBeforeUnload: true });

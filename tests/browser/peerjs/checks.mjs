@@ -1,10 +1,10 @@
-// What a PeerJS server does, check by check: what is observed, what a hub must show, and, under `differs`, what the
-// reference (npm `peer`) shows in its place and why a hub does not. Observations are plain values, so that they can
-// be compared and printed. `suite` names the kind of server that a check needs; `needs` the setting it reads; `code`
-// says that what is observed is JSON text.
+// The checks of a PeerJS server. Each check has its observation and the value that a hub must show. If the reference
+// (npm `peer`) shows another value, `differs` has that value and the reason why a hub differs. Observations are plain
+// values, so they can be compared and printed. `suite` names the kind of server that a check needs, and `needs` the
+// setting that the check reads. `code` says that the observation is JSON text.
 //
-// A check never sleeps to see that nothing happens: it sends a later message down the same way and looks at what
-// came before it. The two waits that are the point of a check (a queue, a silence) follow from the server's settings.
+// A check never sleeps to see that nothing happens: it sends a later message the same way and looks at the messages
+// before it. Two checks have to wait (a queue, a silence); their waits follow from the server's settings.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -12,7 +12,7 @@ import { noted } from './lab.mjs';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const ORIGIN = 'https://game.example';
-// A reference queue is looked through once a second, a mesh tells over a hop or two.
+// The reference looks through its queues once a second; in a mesh, a message takes one or two hops.
 const TOLD_LATE_MS = 2_500;
 
 const conversation = async (client) => {
@@ -36,7 +36,7 @@ async function aftermath(lab, odd) {
   ada.send(odd(bob));
   const mark = lab.name('mark');
   ada.send({ type: 'OFFER', dst: bob.id, payload: { mark } });
-  // And back to the sender, after what the server itself told it.
+  // A message back to the sender arrives after all messages of the server itself.
   const arrived = bob.message(({ payload }) => payload?.mark === mark).then(() => lab.mark(bob, ada));
   const end = await Promise.race([arrived.then(() => 'goes on'), ada.closed().then((code) => `closed ${code}`)]);
   const news = ({ messages }) => messages.filter(({ type, payload }) => type !== 'OPEN' && !payload?.mark);
@@ -305,7 +305,7 @@ const relay = [
       const refused = ada.message(ofType('ERROR')).then(noted);
       return Promise.race([last, refused]);
     },
-    // A hub reads those beyond RATE_LIMIT_BURST more slowly.
+    // A hub reads the messages beyond RATE_LIMIT_BURST more slowly.
     expected: 'all arrive',
   },
   {

@@ -1,5 +1,5 @@
-// A PeerJS client reduced to its wire: one WebSocket, what it received as exact text, and how it ended.
-// Sends heartbeats as the real client does, unless it is told to be silent.
+// A PeerJS client reduced to its wire: one WebSocket, the exact text of all messages received, and the way in which the
+// connection ended. The client sends heartbeats as the real client does, unless it is told to be silent.
 
 import { EventEmitter, once } from 'node:events';
 

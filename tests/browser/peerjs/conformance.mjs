@@ -1,6 +1,6 @@
 // node conformance.mjs (--server URL | --reference | --table) [OPTION…]
 //
-// Asks a PeerJS server what it does and compares it with checks.mjs. `--help` has the options.
+// Observes a PeerJS server and compares the observations with checks.mjs and rooms.mjs. `--help` prints the options.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,5 +1,5 @@
-// What the conformance checks work with: one server or two of the same mesh, clients on either, names that nobody
-// else uses. Closes what a check opened.
+// The equipment of the conformance checks: one server or two of the same mesh, clients on either, and unique names. The
+// lab closes everything that a check opened.
 
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';

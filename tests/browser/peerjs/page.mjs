@@ -1,4 +1,4 @@
-// What a page of this client is made of: the files that the stage serves to it, and a camera and a microphone.
+// The parts of a page of this client: the files that the stage serves to it, and a camera and a microphone.
 
 const bundle = new URL('peerjs.min.js', import.meta.resolve('peerjs'));
 

@@ -1,4 +1,4 @@
-// What a hub does in room mode, where the token names a room. The reference has no rooms, so nothing differs.
+// The checks of a hub in room mode, where the token names a room. The reference has no rooms, so nothing differs.
 
 import { noted } from './lab.mjs';
 

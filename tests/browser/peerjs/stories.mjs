@@ -1,6 +1,5 @@
-// What unmodified PeerJS clients must be able to do, as stories over a list of hub URLs. As peerpigeon's stories do,
-// they know nothing of how many hubs there are beyond that list. Those without `backstage` and without an operator play on npm
-// `peer` as well.
+// The stories of unmodified PeerJS clients. Each story is given a list of hub URLs and, as in peerpigeon's stories,
+// knows nothing more about the hubs. The stories without `backstage` and without an operator also play on npm `peer`.
 
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,7 +8,7 @@ import { check, ensure, until } from '../report.mjs';
 
 const LINKED_WITHIN_MS = 30_000;
 const BACK_WITHIN_MS = 40_000;
-// Less than the five seconds that an offer waits for its target.
+// Less than the default five seconds for which an offer waits for its target.
 const LATE_BY_MS = 3_000;
 const CROWD = 20;
 const ADMIN_TOKEN = 'for-operators-alone';

@@ -1,4 +1,4 @@
-// What a page of this client is made of: the files that the stage serves to it.
+// The parts of a page of this client: the files that the stage serves to it.
 
 const bundle = new URL('dist/peerpigeon-browser.js', import.meta.resolve('peerpigeon'));
 

@@ -1,7 +1,7 @@
 // node record.mjs [FOLDER]
 //
-// Plays a gathering on the JavaScript hub that ships with peerpigeon and writes what crossed the
-// clients' WebSockets, frame by frame and byte for byte: the golden fixtures of the pigeon dialect.
+// Plays a gathering on the JavaScript hub that ships with peerpigeon. Writes all frames of the clients' WebSockets,
+// byte for byte: the golden fixtures of the pigeon dialect.
 
 import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -17,7 +17,7 @@ import { gathering } from './stories.mjs';
 
 const folder = process.argv[2] ?? fileURLToPath(new URL('../../fixtures/pigeon/', import.meta.url));
 
-// So ordered that Ada and the smaller Bob and Cy offer to each other at once, and settle it.
+// Bob and Cy have smaller ids than Ada, so that they and Ada offer to each other at the same time and settle it.
 const IDS = {
   Ada: 'cd9a2959ee9f0636ae243a7b06aeba1b0f1acb12',
   Bob: '5a4698a37bc9129276a031239d3321c9a7d00ad2',

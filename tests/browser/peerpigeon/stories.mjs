@@ -1,18 +1,19 @@
-// What unmodified peerpigeon clients must be able to do, as stories over a list of hub URLs.
-// A story knows nothing of how many hubs there are beyond that list, so the same one plays on one hub
-// and across several; `backstage` carries out what a browser cannot (restarting a hub).
+// The stories of unmodified peerpigeon clients. Each story is given a list of hub URLs and knows nothing more about the
+// hubs, so the same story plays on one hub and across several. `backstage` does what a browser cannot do (restart a
+// hub).
 
 import { randomBytes, randomUUID } from 'node:crypto';
 
 import { check, ensure, until } from '../report.mjs';
 
-// The client offers again every 4 s while it has fewer than three links, and gives a half-open one up after 45 s.
-// Two clients that offer at the same moment can leave one half-open, and the next try can end likewise.
+// The client offers again every 4 s while it has fewer than three connections, and drops a half-open connection after
+// 45 s. If two clients offer at the same moment, their connection can stay half-open. The next try can end in the
+// same way.
 const FULL_MESH_WITHIN_MS = 120_000;
-// Its first retries come after 3 s and 9 s when it has open channels, after 1 s and 3 s when it has none;
-// an abnormal close skips the first of them.
+// The client first retries after 3 s and 9 s when it has open channels, and after 1 s and 3 s when it has none. An
+// abnormal close skips the first retry.
 const BACK_WITHIN_MS = 40_000;
-// A hub tells at once of a socket that closed.
+// A hub reports a closed socket at once.
 const LEAVE_SEEN_WITHIN_MS = 5_500;
 
 const pairs = (peers) => peers.flatMap((one, at) => peers.slice(at + 1).map((other) => [one, other]));

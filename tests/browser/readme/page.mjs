@@ -1,5 +1,5 @@
-// What a page of the README's examples is made of: each example as it stands there, but for the address of its hub,
-// bundled by the command that stands there too.
+// The parts of a page of the README's examples: each example unchanged except for the address of its hub, and bundled
+// by the command in the README.
 
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -10,7 +10,7 @@ const read = (page) => readFileSync(new URL(`../../../${page}`, import.meta.url)
 const PAGES = read('README.md') + read('docs/nat.md');
 const MODULES = fileURLToPath(new URL('../node_modules/', import.meta.url));
 const ESBUILD = path.join(MODULES, 'esbuild/bin/esbuild');
-// Beside the packages that an example imports, where none of it is kept.
+// The folder is beside the packages that an example imports, and is deleted on exit.
 const FOLDER = mkdtempSync(path.join(MODULES, '.readme-'));
 process.on('exit', () => rmSync(FOLDER, { recursive: true, force: true }));
 

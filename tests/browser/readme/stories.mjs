@@ -1,4 +1,4 @@
-// What the examples of the README must do, as they stand there.
+// The stories of the README's examples, which are played as the README has them.
 
 import { check, until } from '../report.mjs';
 

@@ -1,4 +1,4 @@
-// What a page is made of that connects through a relay alone.
+// The parts of a page that connects only through a relay.
 
 export const CLIENT = {
   files: {
@@ -6,6 +6,6 @@ export const CLIENT = {
     '/peer.js': [new URL('page/peer.js', import.meta.url), 'text/javascript; charset=utf-8'],
   },
   permissions: [],
-  // The hub shows a certificate of the test's own.
+  // The test makes the hub's certificate, which Chromium does not trust.
   flags: ['--ignore-certificate-errors'],
 };

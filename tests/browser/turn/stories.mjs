@@ -1,4 +1,4 @@
-// Data channels through the hub's own relays, by each transport towards it.
+// Data channels through the hub's own relays, with each transport between the client and its relay.
 
 import { deepStrictEqual } from 'node:assert';
 

@@ -1,4 +1,4 @@
-// What a page of this client is made of: its own script, bundled with the client and its documents.
+// The parts of a page of this client: its own script, bundled with the client and its documents.
 
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';

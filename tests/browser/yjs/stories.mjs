@@ -1,5 +1,5 @@
-// What unmodified y-webrtc clients must be able to do, as stories over a list of hub URLs. Each document is in a browser
-// profile of its own, so that no BroadcastChannel can stand in for the hubs.
+// The stories of unmodified y-webrtc clients. Each story is given a list of hub URLs. Each document is in a separate
+// browser profile, so that no BroadcastChannel can replace the hubs.
 
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
