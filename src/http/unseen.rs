@@ -122,8 +122,12 @@ impl Sketched {
 
 /// The answer where hubs that would know did not answer.
 pub(super) fn no_answer(not_answered: Vec<String>) -> Answered {
+    unavailable(SILENT, not_answered)
+}
+
+fn unavailable(error: &'static str, not_answered: Vec<String>) -> Answered {
     let body = NoAnswer {
-        error: SILENT,
+        error,
         not_answered,
     };
     let response = reply::json(StatusCode::SERVICE_UNAVAILABLE, &body);
@@ -138,12 +142,7 @@ fn slot(slots: &FairSlots, from: IpAddr) -> Result<AddressSlot, Answered> {
 }
 
 fn too_many_clients() -> Answered {
-    let body = NoAnswer {
-        error: MANY,
-        not_answered: Vec::new(),
-    };
-    let response = reply::json(StatusCode::SERVICE_UNAVAILABLE, &body);
-    Box::new(reply::after(RETRY_SECONDS, response))
+    unavailable(MANY, Vec::new())
 }
 
 fn pause_after(questions: usize) -> Duration {
@@ -192,6 +191,10 @@ impl<B: Backend> App<B> {
         networks: &[NetworkKey],
         ids: usize,
     ) -> Result<Elsewhere, Answered> {
+        // Nothing is unseen then, and a page has up to a thousand networks to look up.
+        if !self.backend.is_narrow() {
+            return Ok(Elsewhere::default());
+        }
         let is_unseen = |network: &&NetworkKey| !self.backend.unseen_hubs(network).is_empty();
         let unseen: Vec<NetworkKey> = networks.iter().filter(is_unseen).cloned().collect();
         if unseen.is_empty() {

@@ -399,7 +399,7 @@ mod place_text {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -416,44 +416,68 @@ mod tests {
         (network, PeerId::new("<img src=x>").expect("an id"))
     }
 
-    #[test]
-    fn every_event_is_read_by_other_hubs_as_it_was_written() {
+    /// An event of each kind, in the order of [`Event::KINDS`], and the fields that operators read of it.
+    fn one_of_each() -> [(What, Value); 11] {
         let (network, peer) = here();
         let other = HubId([2; 20]);
-        let all = [
-            What::Join {
-                network: network.clone(),
-                peer: peer.clone(),
-            },
-            What::Leave {
-                network: network.clone(),
-                peer: peer.clone(),
-                reason: "removed".into(),
-            },
-            What::Takeover {
-                network: network.clone(),
-                peer: peer.clone(),
-            },
-            What::Refusal {
-                reason: "banned".into(),
-                address: Some([192, 0, 2, 1].into()),
-                wanted: Some((network, peer)),
-            },
-            What::LinkUp { other },
-            What::LinkDown {
-                other,
-                reason: "lost".into(),
-            },
-            What::HubUp { other },
-            What::HubLost { other },
-            What::Alarm {
-                label: "full".into(),
-                text: "look".into(),
-            },
-            What::Operator(Operator::default()),
-            What::Missed { count: 3 },
-        ];
-        for (what, kind) in all.into_iter().zip(Event::KINDS) {
+        let joined = What::Join {
+            network: network.clone(),
+            peer: peer.clone(),
+        };
+        let left = What::Leave {
+            network: network.clone(),
+            peer: peer.clone(),
+            reason: "removed".into(),
+        };
+        let lost = What::LinkDown {
+            other,
+            reason: "lost".into(),
+        };
+        let alarm = What::Alarm {
+            label: "full".into(),
+            text: "look".into(),
+        };
+        let operator = Operator::default();
+        let fields = json!(operator);
+        let place = json!({ "dialect": "pigeon", "network": "global", "peer": "<img src=x>" });
+        let of_hub = json!({ "other": "02".repeat(20) });
+        [
+            (joined, place.clone()),
+            (left, with(&place, json!({ "reason": "removed" }))),
+            (What::Takeover { network, peer }, place.clone()),
+            (refusal(Some(here())), with(&place, refused())),
+            (What::LinkUp { other }, of_hub.clone()),
+            (lost, with(&of_hub, json!({ "reason": "lost" }))),
+            (What::HubUp { other }, of_hub.clone()),
+            (What::HubLost { other }, of_hub),
+            (alarm, json!({ "label": "full", "text": "look" })),
+            (What::Operator(operator), fields),
+            (What::Missed { count: 3 }, json!({ "count": 3 })),
+        ]
+    }
+
+    fn refusal(wanted: Option<(NetworkKey, PeerId)>) -> What {
+        What::Refusal {
+            reason: "banned".into(),
+            address: Some([192, 0, 2, 1].into()),
+            wanted,
+        }
+    }
+
+    fn refused() -> Value {
+        json!({ "reason": "banned", "address": "192.0.2.1" })
+    }
+
+    /// The fields of both objects.
+    fn with(one: &Value, other: Value) -> Value {
+        let both = [one.clone(), other].into_iter();
+        let fields = both.flat_map(|one| one.as_object().cloned().unwrap_or_default());
+        Value::Object(fields.collect())
+    }
+
+    #[test]
+    fn every_event_is_read_by_other_hubs_as_it_was_written() {
+        for ((what, _), kind) in one_of_each().into_iter().zip(Event::KINDS) {
             let event = event(what);
             let bytes = postcard::to_stdvec(&event).expect("it is written");
             assert_eq!(postcard::from_bytes(&bytes), Ok(event.clone()));
@@ -464,64 +488,12 @@ mod tests {
 
     #[test]
     fn operators_read_each_event_by_these_fields() {
-        let (network, peer) = here();
-        let other = HubId([2; 20]);
-        let place = json!({ "dialect": "pigeon", "network": "global", "peer": "<img src=x>" });
-        let leave = What::Leave {
-            network: network.clone(),
-            peer: peer.clone(),
-            reason: "removed".into(),
-        };
-        let refusal = |wanted| What::Refusal {
-            reason: "banned".into(),
-            address: Some([192, 0, 2, 1].into()),
-            wanted,
-        };
-        let refused = json!({ "reason": "banned", "address": "192.0.2.1" });
         let nowhere = json!({ "dialect": null, "network": null, "peer": null });
-        let lost = What::LinkDown {
-            other,
-            reason: "lost".into(),
-        };
-        let alarm = What::Alarm {
-            label: "full".into(),
-            text: "look".into(),
-        };
-        let operator = Operator::default();
-        let of_hub = json!({ "other": "02".repeat(20) });
-        let all = [
-            (
-                refusal(Some((network.clone(), peer.clone()))),
-                vec![place.clone(), refused.clone()],
-            ),
-            (refusal(None), vec![nowhere.clone(), refused.clone()]),
-            (leave, vec![place.clone(), json!({ "reason": "removed" })]),
-            (
-                What::Join {
-                    network: network.clone(),
-                    peer: peer.clone(),
-                },
-                vec![place.clone()],
-            ),
-            (What::Takeover { network, peer }, vec![place.clone()]),
-            (What::LinkUp { other }, vec![of_hub.clone()]),
-            (What::HubUp { other }, vec![of_hub.clone()]),
-            (What::HubLost { other }, vec![of_hub.clone()]),
-            (lost, vec![of_hub.clone(), json!({ "reason": "lost" })]),
-            (alarm, vec![json!({ "label": "full", "text": "look" })]),
-            (What::Operator(operator.clone()), vec![json!(operator)]),
-            (What::Missed { count: 3 }, vec![json!({ "count": 3 })]),
-        ];
-        for (what, parts) in all {
-            let mut wanted = json!({ "at": 7, "hub": "01".repeat(20) });
-            let fields = wanted.as_object_mut().expect("an object");
-            fields.extend(
-                parts
-                    .into_iter()
-                    .flat_map(|part| part.as_object().cloned().unwrap_or_default()),
-            );
+        let of_nobody = (refusal(None), with(&nowhere, refused()));
+        for (what, own) in one_of_each().into_iter().chain([of_nobody]) {
             let event = event(what);
             let read = serde_json::to_value(event.fields()).expect("it serializes");
+            let wanted = with(&json!({ "at": 7, "hub": "01".repeat(20) }), own);
             assert_eq!(read, wanted, "{event:?}");
         }
     }

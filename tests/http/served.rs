@@ -168,7 +168,7 @@ impl Backend for Echo {
     }
 
     fn is_narrow(&self) -> bool {
-        false
+        self.unseen.is_some()
     }
 
     fn unseen_hubs(&self, network: &NetworkKey) -> Vec<HubId> {

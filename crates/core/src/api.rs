@@ -16,6 +16,7 @@ mod bans;
 mod rooms;
 
 pub use bans::{Ban, BanId, BansFull, MAX_BAN_BYTES, MAX_BAN_MS, bans_network};
+pub(crate) use rooms::is_record_id;
 pub use rooms::{RECORD, Room, RoomAsk, RoomClaim, RoomRecord, record_id};
 
 /// A link whose handshake is done: both ends proved that they hold the mesh token, in one namespace.

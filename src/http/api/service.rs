@@ -96,10 +96,9 @@ pub(super) fn stats<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stat
         };
         let (reports, counts) = tokio::join!(admin_api::conditions(&app), counts);
         let answered: BTreeSet<_> = reports.iter().map(|report| report.hub).collect();
-        let silent = view.hubs.iter().filter(|hub| {
-            let has_counted = |counts: &Arc<BTreeMap<_, _>>| counts.contains_key(&hub.id);
-            !answered.contains(&hub.id) || !counts.as_ref().is_none_or(has_counted)
-        });
+        let has_counted = |hub| counts.as_ref().is_none_or(|all| all.contains_key(hub));
+        let has_answered = |hub| answered.contains(hub) && has_counted(hub);
+        let silent = view.hubs.iter().filter(|hub| !has_answered(&hub.id));
         let not_answered = silent.map(|hub| hub.id.to_string()).collect();
         let hubs = reports.iter().map(|report| HubStats {
             id: report.hub.to_string(),

@@ -85,6 +85,20 @@ fn raw(text: &str) -> Box<RawValue> {
     to_raw_value(text).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
+/// The name of a room, if it is text; otherwise its id.
+fn name_or_id(name: Option<Box<RawValue>>, id: &str) -> Box<RawValue> {
+    let text = name.filter(|value| value.get().starts_with('"'));
+    text.unwrap_or_else(|| raw(id))
+}
+
+/// The state of a room with so many members, and when it was last active.
+fn life(members: usize, left_ms: u64, now_ms: u64) -> (RoomState, u64) {
+    match members {
+        0 => (RoomState::Idle, left_ms),
+        _ => (RoomState::Active, now_ms),
+    }
+}
+
 /// The name of a member as its data shows it.
 fn name_of(member: &RoomClaim) -> Box<RawValue> {
     let name = user_name(&member.peer, member.data.as_deref());
@@ -109,29 +123,20 @@ impl RoomBody {
         let Room { record, members } = room;
         // Another hub may have sent anything of it.
         let kept: Kept = serde_json::from_slice(&record.about).unwrap_or_default();
-        let is_text = |value: &RawValue| value.get().starts_with('"');
         let host = members.first();
+        let (state, last_activity) = life(members.len(), record.left_ms, now_ms);
         RoomBody {
             room_id: name.to_owned(),
-            room_name: kept
-                .room_name
-                .filter(|value| is_text(value))
-                .unwrap_or_else(|| raw(name)),
+            room_name: name_or_id(kept.room_name, name),
             host_id: host.map_or_else(|| record.creator.clone(), |host| host.peer.to_string()),
             host_name: host.map(name_of),
             file_id: kept.file_id,
             content: kept.content,
             version: kept.version,
             peer_count: members.len(),
-            state: match host {
-                Some(_) => RoomState::Active,
-                None => RoomState::Idle,
-            },
+            state,
             created_at: record.created.wall_ms(),
-            last_activity: match host {
-                Some(_) => now_ms,
-                None => record.left_ms,
-            },
+            last_activity,
             peers: peers(members, now_ms),
         }
     }
@@ -193,23 +198,18 @@ impl RoomSummary {
         let NetworkSketch { members, room, .. } = sketch;
         let room = room.as_ref()?;
         // Another hub may have sent anything.
-        let room_name = room.name.clone().and_then(|name| {
-            let is_text = name.starts_with('"');
-            RawValue::from_string(name).ok().filter(|_| is_text)
-        });
-        let is_active = *members > 0;
+        let told = room.name.clone();
+        let told = told.and_then(|name| RawValue::from_string(name).ok());
+        let peer_count = usize::try_from(*members).unwrap_or(usize::MAX);
+        let (state, last_activity) = life(peer_count, room.left_ms, now_ms);
         Some(RoomSummary {
             room_id: name.to_owned(),
-            room_name: room_name.unwrap_or_else(|| raw(name)),
+            room_name: name_or_id(told, name),
             host_id: room.host.clone(),
-            peer_count: usize::try_from(*members).unwrap_or(usize::MAX),
-            state: if is_active {
-                RoomState::Active
-            } else {
-                RoomState::Idle
-            },
+            peer_count,
+            state,
             created_at: room.created_ms,
-            last_activity: if is_active { now_ms } else { room.left_ms },
+            last_activity,
         })
     }
 }

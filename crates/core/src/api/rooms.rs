@@ -13,6 +13,11 @@ pub fn record_id() -> PeerId {
     PeerId::Text(RECORD.into())
 }
 
+/// Whether this is the id of the claims that hold records. Allocates nothing.
+pub(crate) fn is_record_id(peer: &PeerId) -> bool {
+    matches!(peer, PeerId::Text(text) if &**text == RECORD)
+}
+
 /// A joining client's request about its room.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RoomAsk {

@@ -129,10 +129,15 @@ impl Lines {
 
     /// Whether another hub in reach has a line of a network.
     pub(super) fn is_shown(&self, network: &NetworkKey) -> bool {
-        self.sets().is_some_and(|all| {
-            let is_visible = |hub: HubId| all.origin(&hub).is_some_and(|origin| origin.visible);
-            all.listing(network)
-                .any(|hub| hub != all.me && is_visible(hub))
+        self.shown_in(network).next().is_some()
+    }
+
+    /// The other hubs in reach that have a line of a network.
+    pub(super) fn shown_in(&self, network: &NetworkKey) -> impl Iterator<Item = HubId> {
+        self.sets().into_iter().flat_map(|all| {
+            let is_visible = |hub: &HubId| all.origin(hub).is_some_and(|origin| origin.visible);
+            let others = all.listing(network).filter(|hub| *hub != all.me);
+            others.filter(is_visible)
         })
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::super::api::{RoomClaim, RoomRecord, record_id};
+use super::super::api::{RoomClaim, RoomRecord, is_record_id, record_id};
 use super::super::ids::{Hlc, HubId, Incarnation, NetworkKey, PeerId};
 use super::Directory;
 use super::store::{OriginNo, RecordNo};
@@ -38,7 +38,7 @@ impl Directory {
     /// Whether this claim is one of those that hold records of rooms.
     pub(super) fn is_room_record(&self, no: RecordNo) -> bool {
         let claim = self.store.record(no);
-        claim.quiet() && claim.peer == record_id()
+        claim.quiet() && is_record_id(&claim.peer)
     }
 
     /// Notes that this record is there, if it is a room's.

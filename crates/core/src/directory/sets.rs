@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 
-use super::super::api::record_id;
 use super::super::ids::{HubId, Incarnation, LeaveReason, Moment, NetworkKey};
 use super::log::Tombstone;
 use super::store::{OriginNo, RecordNo};
@@ -221,29 +220,23 @@ impl Directory {
 
     /// The hubs in reach that list a network, and whose claims in it are not here.
     pub fn unseen_hubs(&self, network: &NetworkKey) -> Vec<HubId> {
-        let Some(lines) = self.lines.sets() else {
-            return Vec::new();
-        };
         let is_unseen = |hub: &HubId| {
-            let is_shown = lines.origin(hub).is_some_and(|origin| origin.visible);
             let whole = self.part_at(hub, network).or_else(|| self.origin(hub));
-            is_shown && *hub != self.me && !whole.is_some_and(|set| set.complete)
+            !whole.is_some_and(|set| set.complete)
         };
-        let listing = self.lines.hubs_in(network).into_iter();
-        listing.filter(is_unseen).collect()
+        self.lines.shown_in(network).filter(is_unseen).collect()
     }
 
     /// How many records of rooms this hub holds, and how many members of rooms it has.
     pub fn own_rooms(&self) -> (usize, usize) {
-        let own = self.own.values().map(|no| self.store.record(*no));
-        let of_rooms = own.filter(|claim| {
-            let network = self.network_at(claim.network);
+        let of_rooms = self.own.values().filter(|no| {
+            let network = self.network_at(self.store.record(**no).network);
             network.is_some_and(|network| network.key.is_room())
         });
-        of_rooms.fold((0, 0), |(rooms, members), claim| {
-            if !claim.quiet() {
+        of_rooms.fold((0, 0), |(rooms, members), no| {
+            if !self.store.record(*no).quiet() {
                 (rooms, members + 1)
-            } else if claim.peer == record_id() {
+            } else if self.is_room_record(*no) {
                 (rooms + 1, members)
             } else {
                 (rooms, members)

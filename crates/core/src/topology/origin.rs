@@ -50,13 +50,12 @@ impl Topology {
     }
 
     pub(super) fn make_due_record(&mut self, now: Moment) {
-        let is_due = |own: &OwnRecord, config| own.due(config).is_some_and(|due| due <= now);
-        if !is_due(&self.own, &self.config) {
+        if !self.own.is_due(now, &self.config) {
             return;
         }
         if self.own.is_for_needed_link() && !self.needs_a_link() {
             self.own.need_no_link();
-            if !is_due(&self.own, &self.config) {
+            if !self.own.is_due(now, &self.config) {
                 return;
             }
         }

@@ -99,6 +99,11 @@ impl OwnRecord {
         Some(settled.max(mark))
     }
 
+    /// Whether the next record may be made now.
+    pub(super) fn is_due(&self, now: Moment, config: &TopologyConfig) -> bool {
+        self.due(config).is_some_and(|due| due <= now)
+    }
+
     /// No record is needed any more.
     pub(super) fn rest(&mut self) {
         self.urgent = false;
