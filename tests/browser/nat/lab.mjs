@@ -57,8 +57,13 @@ async function greet(to) {
   const back = new Promise((resolve, reject) => { link.on('data', resolve).on('error', reject); });
   link.on('open', () => link.send('hello'));
   const heard = await back;
-  const stats = [...(await link.peerConnection.getStats()).values()];
-  const pair = stats.find(({ type, nominated, state }) => type === 'candidate-pair' && nominated && state === 'succeeded');
+  // What is sent can arrive before the browser counts the pair that carried it as nominated.
+  let stats, pair;
+  while (pair === undefined) {
+    stats = [...(await link.peerConnection.getStats()).values()];
+    pair = stats.find(({ type, nominated, state }) => type === 'candidate-pair' && nominated && state === 'succeeded');
+    if (pair === undefined) await new Promise((resolve) => { setTimeout(resolve, 50); });
+  }
   const kind = (wanted) => stats.find(({ id }) => id === wanted)?.candidateType;
   return { heard, ways: [kind(pair.localCandidateId), kind(pair.remoteCandidateId)] };
 }
