@@ -118,8 +118,10 @@ async fn a_flood_of_rooms_that_nobody_is_in_ends_them_and_nobody_else_notices() 
     let kept = get(&hub, "/api/rooms/theirs", StatusCode::OK).await;
     assert_eq!(kept["metadata"]["content"], "kept");
     let told = hub.log_lines();
-    let said = |what: &str| told.iter().any(|line| line.contains(what));
-    assert!(said("MEMORY_WARNING_THRESHOLD"), "{told:#?}");
+    // The flood may pass both thresholds between two looks of the hub at its memory.
+    let passed = ["MEMORY_WARNING_THRESHOLD", "MEMORY_CRITICAL_THRESHOLD"];
+    let is_said = |line: &String| passed.iter().any(|threshold| line.contains(threshold));
+    assert!(told.iter().any(is_said), "{told:#?}");
 }
 
 #[tokio::test]
