@@ -189,27 +189,22 @@ impl Interest {
         (None, fresh)
     }
 
-    /// Somebody looks at a network. Returns whether the members are known already; also true if the network was not of
-    /// interest before.
-    pub(super) fn on_look(
-        &mut self,
-        now: Moment,
-        network: &NetworkKey,
-        has_members: bool,
-    ) -> (bool, bool) {
+    /// Somebody looks at a network. The look waits even if joins need not: a hub may have come to list the network since
+    /// its members were known. True if the network was not of interest before.
+    pub(super) fn on_look(&mut self, now: Moment, network: &NetworkKey, has_members: bool) -> bool {
         let fresh = !self.includes(network);
         let held = self.networks.entry(network.clone()).or_default();
-        let (known, limit) = (held.known, now + self.config.wait);
+        let limit = now + self.config.wait;
         // The interest outlasts the wait.
         let ends = held.ends.max(Some(limit + self.config.linger));
-        if !known && self.looks.insert(network.clone()) && held.limit.is_none() {
+        if self.looks.insert(network.clone()) && held.limit.is_none() {
             held.limit = Some(limit);
             self.due.insert((limit, network.clone()));
         }
         if !has_members && let Some(ends) = ends {
             self.ends_at(network, ends);
         }
-        (known, fresh)
+        fresh
     }
 
     /// The networks that joins or looks wait for.

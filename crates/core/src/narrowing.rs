@@ -80,14 +80,11 @@ impl Core {
     pub fn look(&mut self, now: Now, network: &NetworkKey) {
         if self.has_to_ask_for(now, network) {
             let has_members = self.directory.read().own_count(network) > 0;
-            let (known, fresh) = self.routing.interest.on_look(now.at, network, has_members);
-            if fresh {
+            if self.routing.interest.on_look(now.at, network, has_members) {
                 self.routing.review_network(network);
             }
-            if !known {
-                self.go_on_if_known(now, network);
-                return self.settle(now);
-            }
+            self.go_on_if_known(now, network);
+            return self.settle(now);
         }
         self.see(network.clone());
     }

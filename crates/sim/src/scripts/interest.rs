@@ -265,15 +265,36 @@ pub(super) fn looked_at(mutants: Mutants) -> Ended {
         world.run_until_true(STEP, secs(1), is_seen) && claims(&mut world, 2, 0, "far") == 2,
         "a look ends before the members are known",
     )?;
-    // The wait is two seconds at most, and the interest ends five seconds later.
-    world.run_for(secs(8));
+    // Another hub comes to have members in it while it is still of interest: its line is there before its members.
+    let third = world.join(1, &member("far", "c"));
+    let hub = world.host(1).id;
+    let is_listed = |world: &mut World| {
+        let core = world.core(2);
+        core.is_some_and(|core| core.directory().read().lines().lists(&hub, &far))
+    };
+    ensure(
+        world.run_until_true(Duration::from_micros(100), secs(1), is_listed)
+            && claims(&mut world, 2, 1, "far") == 0,
+        "the members are there as soon as the line",
+    )?;
+    world.look_at(2, &far);
+    let is_seen = |world: &mut World| world.looks_ended(2, &far) == 2;
+    ensure(
+        !is_seen(&mut world)
+            && world.run_until_true(STEP, secs(1), is_seen)
+            && claims(&mut world, 2, 1, "far") == 1,
+        "a look at a network of interest does not wait for members that are on their way",
+    )?;
+    world.leave(third);
+    // The wait is two seconds at most, and the interest ends five seconds later; that of the other hub ends as soon.
+    world.run_for(secs(10));
     ensure(
         claims(&mut world, 2, 0, "far") == 0,
         "a network is kept that nobody looks at any more",
     )?;
     world.power_off(0);
     world.look_at(2, &far);
-    let is_over = |world: &mut World| world.looks_ended(2, &far) == 2;
+    let is_over = |world: &mut World| world.looks_ended(2, &far) == 3;
     ensure(
         !world.run_until_true(STEP, Duration::from_millis(1_900), is_over),
         "a look does not wait for a hub that may answer",
