@@ -292,6 +292,31 @@ pub(super) fn looked_at(mutants: Mutants) -> Ended {
         claims(&mut world, 2, 0, "far") == 0,
         "a network is kept that nobody looks at any more",
     )?;
+    // The line of a network stays for a while after its last member left.
+    let gone = key("gone");
+    let last = world.join(1, &member("gone", "d"));
+    world.run_for(secs(1));
+    world.leave(last);
+    world.run_for(secs(1));
+    let lists_it = |world: &mut World| {
+        let core = world.core(2);
+        core.is_some_and(|core| core.directory().read().lines().lists(&hub, &gone))
+    };
+    let lacks = |world: &mut World| {
+        let core = world.core(2);
+        core.is_some_and(|core| !core.directory().read().unseen_hubs(&gone).is_empty())
+    };
+    ensure(
+        lists_it(&mut world) && lacks(&mut world),
+        "the line is gone as soon as the member",
+    )?;
+    world.look_at(2, &gone);
+    let is_seen = |world: &mut World| world.looks_ended(2, &gone) == 1;
+    ensure(
+        world.run_until_true(STEP, secs(1), is_seen) && !lacks(&mut world),
+        "a hub that has no member any more does not say so",
+    )?;
+    world.run_for(secs(8));
     world.power_off(0);
     world.look_at(2, &far);
     let is_over = |world: &mut World| world.looks_ended(2, &far) == 3;
