@@ -210,6 +210,35 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_may_name_silent_hubs_is_described_so() {
+        let document = serde_json::to_value(document()).expect("JSON");
+        for (method, path) in [
+            ("get", "/rooms"),
+            ("get", "/rooms/{roomId}/peers"),
+            ("get", "/api/rooms"),
+            ("get", "/api/rooms/{roomId}"),
+            ("get", "/api/rooms/{roomId}/stats"),
+            ("get", "/api/rooms/{roomId}/peers"),
+            ("post", "/api/rooms"),
+            ("post", "/api/rooms/{roomId}/join"),
+            ("post", "/api/rooms/{roomId}/leave"),
+        ] {
+            let responses = &document["paths"][path][method]["responses"];
+            let schema = &responses["503"]["content"]["application/json"]["schema"];
+            assert_eq!(schema["$ref"], "#/components/schemas/NoAnswer", "{path}");
+            for status in ["429", "503"] {
+                let described = responses[status]["description"].as_str();
+                assert!(
+                    described.is_some_and(|text| text.contains("`Retry-After`")),
+                    "{method} {path}: {status}"
+                );
+            }
+        }
+        let body = &document["components"]["schemas"]["NoAnswer"];
+        assert_eq!(body["required"], serde_json::json!(["error"]));
+    }
+
+    #[test]
     fn what_else_is_not_there_is_described_beside_the_other_listener() {
         let document = serde_json::to_value(operating::openapi::document()).expect("JSON");
         for (method, path, what) in [

@@ -81,9 +81,10 @@ pub(super) enum Refused {
     /// when to come back.
     #[response(status = 429)]
     Often(ErrorBody<'static>),
-    /// The hub is full, short of memory or shutting down. `Retry-After` says when to come back.
+    /// The hub is full, short of memory or shutting down; or another hub that may know the room or the user does not
+    /// answer, or too many clients ask about rooms of other hubs. `Retry-After` says when to come back.
     #[response(status = 503)]
-    Full(ErrorBody<'static>),
+    Full(NoAnswer),
 }
 
 /// Answers to a client that is no operator. A path with another 404 lists it after this type, because the last

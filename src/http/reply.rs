@@ -55,7 +55,9 @@ pub(super) struct ErrorBody<'a> {
 pub(super) struct NoAnswer {
     /// In words.
     pub(super) error: &'static str,
-    /// The ids of hubs that would know and did not answer in time.
+    /// The ids of hubs that would know and did not answer in time. Left out if that is not the reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     pub(super) not_answered: Vec<String>,
 }
 
