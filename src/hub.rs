@@ -475,8 +475,12 @@ impl Backend for Parts {
         self.mesh.unseen_hubs(network)
     }
 
-    async fn look(&self, network: &NetworkKey) {
-        self.mesh.look(network).await;
+    fn unlisted_hubs(&self) -> Vec<HubId> {
+        self.mesh.unlisted_hubs()
+    }
+
+    async fn look(&self, network: &NetworkKey) -> bool {
+        self.mesh.look(network).await
     }
 
     async fn sketches(

@@ -125,7 +125,7 @@ pub(super) fn rooms<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stat
     .boxed()
 }
 
-async fn list<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, Answered> {
+async fn list<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Result<Response, Answered> {
     let only = app.may_list(call, Dialect::Coordinator)?;
     let paging = Paging::of(call)?;
     let all = app.backend.networks().into_iter();
@@ -134,20 +134,22 @@ async fn list<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, Answere
         its && only.opens(network.name())
     });
     let all = all.map(|(network, count)| (network.name().to_owned(), (network, count)));
-    let page = paging.page_by_name(all.collect());
+    let mut page = paging.page_by_name(all.collect());
     let networks: Vec<NetworkKey> = page.entries.iter().map(|(key, _)| key.clone()).collect();
     let elsewhere = app.elsewhere(call, &networks, SHOWN).await?;
+    page.end_before(
+        |(network, _)| Some(network) == elsewhere.left_out.as_ref(),
+        |(network, _)| network.name(),
+    );
     let mut rooms = Vec::with_capacity(page.entries.len());
     for (at, (network, count)) in page.entries.iter().enumerate() {
-        let (count, mut peers) = match elsewhere.sketches.get(network) {
+        let shown = app.backend.ids(network, SHOWN);
+        let (count, mut peers) = match elsewhere.sketch(network, shown.len()) {
             Some(sketch) => {
                 let count = usize::try_from(sketch.members).unwrap_or(usize::MAX);
                 (count, sketch.ids.clone())
             }
-            None => {
-                let shown = app.backend.ids(network, SHOWN);
-                (*count, shown.iter().map(ToString::to_string).collect())
-            }
+            None => (*count, shown.iter().map(ToString::to_string).collect()),
         };
         peers.sort_unstable();
         // The last member may have left since the room was listed, or its hub does not answer.

@@ -183,8 +183,13 @@ pub trait Backend: Operate + Sized + 'static {
     /// The hubs that have members in a network which are not known here.
     fn unseen_hubs(&self, network: &NetworkKey) -> Vec<HubId>;
 
-    /// Has the members of a network known here for a few seconds, as far as other hubs answer in time.
-    fn look(&self, network: &NetworkKey) -> impl Future<Output = ()> + Send;
+    /// The hubs in reach of which it is not known yet in which networks they have members; none if [`Self::is_narrow`]
+    /// is false.
+    fn unlisted_hubs(&self) -> Vec<HubId>;
+
+    /// Has the members of a network known here for a few seconds, as far as other hubs answer in time. False if there is
+    /// no hub to wait for, and nothing becomes known.
+    fn look(&self, network: &NetworkKey) -> impl Future<Output = bool> + Send;
 
     /// Networks that are not known here in short, with so many ids of each at most. None of the hubs to avoid is asked.
     fn sketches(

@@ -122,6 +122,21 @@ pub(super) struct Page<K, T> {
     pub(super) total: usize,
 }
 
+impl<T> Page<String, T> {
+    /// Ends the page before this entry, unless it is the first.
+    pub(super) fn end_before(
+        &mut self,
+        is_next: impl FnMut(&T) -> bool,
+        name: impl Fn(&T) -> &str,
+    ) {
+        let at = self.entries.iter().position(is_next);
+        if let Some(at) = at.filter(|at| *at > 0) {
+            self.entries.truncate(at);
+            self.next = self.entries.last().map(|last| name(last).to_owned());
+        }
+    }
+}
+
 fn limit(text: &str) -> Result<usize, BadQuery> {
     let limit = text.parse().ok();
     limit

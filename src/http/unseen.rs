@@ -2,13 +2,15 @@
 //!
 //! In a narrow mesh a hub knows of most networks only which hubs list them (`hubmesh_core::interest`). One network is
 //! *looked at*: its members become known here for a few seconds, as for a join. Of the networks on a page *sketches*
-//! are asked for, and the counts of rooms of every hub. In a mesh that is not narrow no hub is asked, and nothing is
-//! kept.
+//! are asked for, and the counts of rooms of every hub. Hubs of which it is not known yet which networks they list are
+//! waited for by a look, and named with a page. In a mesh that is not narrow no hub is asked, and nothing is kept.
 //!
-//! Strangers may ask as often as they like, so: looks have slots, which an address shares with all others and gets back
-//! [`LOOKED_AT_FOR`] after the look; one request at a time asks for sketches, at a pace of [`PAUSE`] for each question;
-//! answers are used for [`FRESH`]; a hub that was silent is left alone for [`LEFT_ALONE`]. Used by `api` and
-//! `coordinator`.
+//! Strangers may ask as often as they like, so: networks that are looked at have slots, which an address shares with all
+//! others, each for [`LOOKED_AT_FOR`] after its last look; one request at a time asks for sketches, at a pace of
+//! [`PAUSE`] for each question; answers are used for [`FRESH`]; a hub that was silent is left alone for [`LEFT_ALONE`].
+//! Used by `api` and `coordinator`.
+//!
+//! A client may close while it waits: neither what it uses nor what was learned for it depends on that.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -17,8 +19,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 use hubmesh_core::ids::{HubId, NetworkKey};
-use tokio::sync::{Mutex, oneshot};
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use parking_lot::Mutex as SyncMutex;
+use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::admin_api::ANSWERS_WITHIN;
 use super::endpoint::Call;
@@ -26,20 +29,20 @@ use super::reply::{self, Answered, NoAnswer};
 use super::{App, Backend, admit};
 use crate::config::TrustedProxies;
 use crate::limits::{AddressSlot, FairSlots, NoSlot};
-use crate::mesh::{NetworkSketch, RoomCounts};
+use crate::mesh::{NetworkSketch, RoomCounts, Sketches};
 
 /// The most networks that are looked at at once.
 const LOOKS: usize = 256;
-/// How long a network counts as looked at after it is known: about as long as it is of interest.
-const LOOKED_AT_FOR: Duration = Duration::from_secs(5);
+/// How long a network counts as looked at after a look began: as long as it is of interest because of that look
+/// (`InterestConfig`, two seconds for the wait and five more).
+const LOOKED_AT_FOR: Duration = Duration::from_secs(7);
 /// The most requests that ask for sketches, or wait for their turn.
 const ASKERS: usize = 8;
 /// For how long answers are used.
 const FRESH: Duration = Duration::from_secs(1);
-/// The pause after each question for sketches: 200 questions a second, or one page of more.
+/// The pause after each question for sketches: 200 questions a second. After a page of `MAX_QUESTIONS` it is a second,
+/// and must be shorter than [`ANSWERS_WITHIN`], so that the next request gets its turn.
 const PAUSE: Duration = Duration::from_millis(5);
-/// The longest pause after a page. The next request must get its turn within [`ANSWERS_WITHIN`].
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long a hub that did not answer is not asked for sketches again.
 const LEFT_ALONE: Duration = Duration::from_secs(10);
 /// The most sketches that are kept: those of the longest page.
@@ -57,9 +60,17 @@ pub(super) type Counts = BTreeMap<HubId, RoomCounts>;
 /// What was asked, and who may ask.
 pub(super) struct Unseen {
     looks: FairSlots,
+    /// The networks that are looked at.
+    looked_at: SyncMutex<HashMap<NetworkKey, LookedAt>>,
     askers: FairSlots,
-    sketched: Mutex<Sketched>,
+    sketched: Arc<Mutex<Sketched>>,
     counted: Mutex<Counted>,
+}
+
+/// A network that is looked at: the slot of the first who looked, until the interest of the last is over.
+struct LookedAt {
+    _slot: AddressSlot,
+    until: Instant,
 }
 
 /// The last sketches.
@@ -82,25 +93,49 @@ struct Counted {
 #[derive(Default)]
 pub(super) struct Elsewhere {
     pub(super) sketches: BTreeMap<NetworkKey, NetworkSketch>,
-    /// The ids of the hubs that did not answer.
+    /// The first network that was not asked for, because too many hubs would have to be asked: the page ends before it.
+    pub(super) left_out: Option<NetworkKey>,
+    /// The ids of the hubs that did not answer, and of those of which it is not known yet what they list.
     pub(super) not_answered: Vec<String>,
+}
+
+impl Elsewhere {
+    /// A network in short, unless the hub that told of it knows of fewer members than this one: its own knowledge may
+    /// be on the way, or what it listed over.
+    pub(super) fn sketch(&self, network: &NetworkKey, known: usize) -> Option<&NetworkSketch> {
+        let known = u64::try_from(known).unwrap_or(u64::MAX);
+        let sketch = self.sketches.get(network);
+        sketch.filter(|sketch| sketch.members >= known)
+    }
 }
 
 impl Unseen {
     pub(super) fn new(proxies: &TrustedProxies) -> Self {
         Unseen {
             looks: FairSlots::new(LOOKS, proxies.clone()),
+            looked_at: SyncMutex::default(),
             askers: FairSlots::new(ASKERS, proxies.clone()),
-            sketched: Mutex::new(Sketched {
+            sketched: Arc::new(Mutex::new(Sketched {
                 kept: HashMap::new(),
                 silent: BTreeMap::new(),
                 next: Instant::now(),
-            }),
+            })),
             counted: Mutex::new(Counted {
                 kept: None,
                 next: Instant::now(),
             }),
         }
+    }
+
+    /// Ends the looks at a network that are over by then. When to come back, if there is a later one.
+    fn look_over(&self, network: &NetworkKey, by: Instant) -> Option<Instant> {
+        let mut looked_at = self.looked_at.lock();
+        let until = looked_at.get(network)?.until;
+        if until > by {
+            return Some(until);
+        }
+        looked_at.remove(network);
+        None
     }
 }
 
@@ -147,7 +182,7 @@ fn too_many_clients() -> Answered {
 
 fn pause_after(questions: usize) -> Duration {
     let questions = u32::try_from(questions).unwrap_or(u32::MAX);
-    PAUSE.saturating_mul(questions).min(LONGEST_PAUSE)
+    PAUSE.saturating_mul(questions)
 }
 
 fn written(hubs: impl IntoIterator<Item = HubId>) -> Vec<String> {
@@ -161,32 +196,66 @@ impl<B: Backend> App<B> {
         client.ok_or_else(|| Box::new(admit::refuse(self, admit::Refused::NoAddress)))
     }
 
-    /// Has the members of a network known here. Gives the ids of hubs that have some and did not answer in time.
+    /// The hubs that may have members in a network which are not known here.
+    fn unknown_hubs(&self, network: &NetworkKey) -> Vec<HubId> {
+        let mut hubs = self.backend.unlisted_hubs();
+        hubs.extend(self.backend.unseen_hubs(network));
+        hubs
+    }
+
+    /// Has the members of a network known here. Gives the ids of hubs that have some, or may have some, and did not
+    /// answer in time.
     pub(super) async fn look_at(
         self: &Arc<Self>,
         call: &Call,
         network: &NetworkKey,
     ) -> Result<Vec<String>, Answered> {
-        if self.backend.unseen_hubs(network).is_empty() {
+        if self.unknown_hubs(network).is_empty() {
             return Ok(Vec::new());
         }
-        let slot = slot(&self.unseen.looks, self.asker(call)?)?;
-        let (app, looked_at) = (Arc::clone(self), network.clone());
-        let (tell, told) = oneshot::channel();
-        // A client may close while it waits. The look goes on without it, and keeps its slot.
+        let until = Instant::now() + LOOKED_AT_FOR;
+        self.count_look(self.asker(call)?, network, until)?;
+        if !self.backend.look(network).await {
+            // Nothing is followed, so that nothing has to be counted, unless somebody else looks.
+            self.unseen.look_over(network, until);
+        }
+        Ok(written(self.unknown_hubs(network)))
+    }
+
+    /// Counts a network as looked at until then. It has one slot, however many look.
+    fn count_look(
+        self: &Arc<Self>,
+        from: IpAddr,
+        network: &NetworkKey,
+        until: Instant,
+    ) -> Result<(), Answered> {
+        let mut looked_at = self.unseen.looked_at.lock();
+        if let Some(look) = looked_at.get_mut(network) {
+            look.until = look.until.max(until);
+            return Ok(());
+        }
+        let look = LookedAt {
+            _slot: slot(&self.unseen.looks, from)?,
+            until,
+        };
+        looked_at.insert(network.clone(), look);
+        let (app, network) = (Arc::clone(self), network.clone());
         self.tasks.spawn(async move {
-            app.backend.look(&looked_at).await;
-            let _ = tell.send(());
-            app.closing.run_until_cancelled(sleep(LOOKED_AT_FOR)).await;
-            drop(slot);
+            let mut next = Some(until);
+            while let Some(at) = next {
+                let slept = app.closing.run_until_cancelled(sleep_until(at)).await;
+                if slept.is_none() {
+                    return;
+                }
+                next = app.unseen.look_over(&network, Instant::now());
+            }
         });
-        let _ = told.await;
-        Ok(written(self.backend.unseen_hubs(network)))
+        Ok(())
     }
 
     /// Those of these networks in short that are not known here, each with so many ids at most.
     pub(super) async fn elsewhere(
-        &self,
+        self: &Arc<Self>,
         call: &Call,
         networks: &[NetworkKey],
         ids: usize,
@@ -197,49 +266,67 @@ impl<B: Backend> App<B> {
         }
         let is_unseen = |network: &&NetworkKey| !self.backend.unseen_hubs(network).is_empty();
         let unseen: Vec<NetworkKey> = networks.iter().filter(is_unseen).cloned().collect();
-        if unseen.is_empty() {
-            return Ok(Elsewhere::default());
-        }
-        let _slot = slot(&self.unseen.askers, self.asker(call)?)?;
-        let deadline = Instant::now() + ANSWERS_WITHIN;
-        let Ok(mut sketched) = timeout_at(deadline, self.unseen.sketched.lock()).await else {
-            return Err(too_many_clients());
-        };
-        sketched.forget_old(Instant::now());
         let mut found = Elsewhere::default();
-        let mut lacking = Vec::new();
-        for network in unseen {
-            match sketched.kept.get(&(network.clone(), ids)) {
-                Some((_, sketch)) => drop(found.sketches.insert(network, sketch.clone())),
-                None => lacking.push(network),
+        let mut silent = self.backend.unlisted_hubs();
+        if !unseen.is_empty() {
+            let slot = slot(&self.unseen.askers, self.asker(call)?)?;
+            let deadline = Instant::now() + ANSWERS_WITHIN;
+            let sketched = Arc::clone(&self.unseen.sketched).lock_owned();
+            let Ok(mut sketched) = timeout_at(deadline, sketched).await else {
+                return Err(too_many_clients());
+            };
+            sketched.forget_old(Instant::now());
+            let mut lacking = Vec::new();
+            for network in unseen {
+                match sketched.kept.get(&(network.clone(), ids)) {
+                    Some((_, sketch)) => drop(found.sketches.insert(network, sketch.clone())),
+                    None => lacking.push(network),
+                }
+            }
+            if !lacking.is_empty() {
+                let turn = sleep_until(sketched.next);
+                if timeout_at(deadline, turn).await.is_err() {
+                    return Err(too_many_clients());
+                }
+                let asked = self.ask(sketched, slot, lacking, ids).await;
+                found.sketches.extend(asked.told);
+                found.left_out = asked.left_out;
+                silent.extend(asked.silent);
             }
         }
-        if lacking.is_empty() {
-            return Ok(found);
-        }
-        if timeout_at(deadline, sleep_until(sketched.next))
-            .await
-            .is_err()
-        {
-            return Err(too_many_clients());
-        }
-        // Set before the answers: a client may close before them.
-        sketched.next = Instant::now() + pause_after(lacking.len());
-        let avoided = sketched.silent.keys().copied().collect();
-        let asked = self
-            .backend
-            .sketches(&lacking, ids, &avoided, ANSWERS_WITHIN)
-            .await;
-        let now = Instant::now();
-        sketched.next = now + pause_after(asked.questions);
-        for hub in &asked.silent {
-            // A hub that is left alone already is asked again when its time is over.
-            sketched.silent.entry(*hub).or_insert(now + LEFT_ALONE);
-        }
-        sketched.keep(now, ids, &asked.told);
-        found.sketches.extend(asked.told);
-        found.not_answered = written(asked.silent);
+        found.not_answered = written(silent);
         Ok(found)
+    }
+
+    /// Asks for sketches, and notes what follows for later requests.
+    async fn ask(
+        self: &Arc<Self>,
+        mut sketched: OwnedMutexGuard<Sketched>,
+        slot: AddressSlot,
+        networks: Vec<NetworkKey>,
+        ids: usize,
+    ) -> Sketches {
+        let app = Arc::clone(self);
+        let (tell, told) = oneshot::channel();
+        // The client may close: the next request must still know which hubs are silent.
+        self.tasks.spawn(async move {
+            let avoided = sketched.silent.keys().copied().collect();
+            let asked = app
+                .backend
+                .sketches(&networks, ids, &avoided, ANSWERS_WITHIN);
+            let asked = asked.await;
+            let now = Instant::now();
+            sketched.next = now + pause_after(asked.questions);
+            for hub in &asked.silent {
+                // A hub that is left alone already is asked again when its time is over.
+                sketched.silent.entry(*hub).or_insert(now + LEFT_ALONE);
+            }
+            sketched.keep(now, ids, &asked.told);
+            drop((sketched, slot));
+            let _ = tell.send(asked);
+        });
+        // The task only ends without an answer if it panics.
+        told.await.unwrap_or_default()
     }
 
     /// How many rooms and members of rooms each hub has that answered, or did so a moment ago.
@@ -256,5 +343,24 @@ impl<B: Backend> App<B> {
         let counts = Arc::new(self.backend.room_counts(ANSWERS_WITHIN).await);
         counted.kept = Some((Instant::now(), Arc::clone(&counts)));
         counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hubmesh_core::InterestConfig;
+
+    use super::*;
+    use crate::mesh::MAX_QUESTIONS;
+
+    #[test]
+    fn a_slot_is_taken_for_as_long_as_the_network_is_of_interest() {
+        let InterestConfig { wait, linger, .. } = InterestConfig::default();
+        assert_eq!(LOOKED_AT_FOR, wait + linger);
+    }
+
+    #[test]
+    fn whoever_comes_after_the_longest_page_gets_its_turn() {
+        assert!(pause_after(MAX_QUESTIONS) < ANSWERS_WITHIN);
     }
 }

@@ -74,7 +74,7 @@ pub struct Driver {
     reported: Reported,
     conditions: Conditions,
     /// Who looks at which networks.
-    looks: BTreeMap<NetworkKey, Vec<oneshot::Sender<()>>>,
+    looks: BTreeMap<NetworkKey, Vec<oneshot::Sender<bool>>>,
     counted: Counters,
     /// The last published routes, and the number of link events then.
     published: (SharedRoutes, u64),
@@ -380,9 +380,10 @@ impl Driver {
                 registry.watch().events.note(What::Alarm { label, text });
             }
             Output::Seen { network } => {
+                let is_kept = self.core.is_interested(&network);
                 for asker in self.looks.remove(&network).into_iter().flatten() {
                     // The asker may have given up.
-                    let _ = asker.send(());
+                    let _ = asker.send(is_kept);
                 }
             }
             Output::Bans => self.show_bans(),

@@ -66,10 +66,11 @@ pub enum Input {
     AskHubs(Answers),
     /// An operator looks at the links of the mesh.
     Graph(oneshot::Sender<Vec<LinkView>>),
-    /// Somebody looks at a network: the sender is told once its members are known here.
+    /// Somebody looks at a network: the sender is told once its members are known here, and whether it is of interest
+    /// then.
     Look {
         network: NetworkKey,
-        asker: oneshot::Sender<()>,
+        asker: oneshot::Sender<bool>,
     },
     /// An operator looks at the ids that joins contest.
     Contested {

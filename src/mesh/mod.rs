@@ -39,5 +39,5 @@ pub use operating::Removal;
 pub use link::socket_config;
 pub use progress::{Observed, Progress};
 pub use questions::{RoomCounts, Tally};
-pub use sketches::{NetworkSketch, RoomSketch, Sketches};
+pub use sketches::{MAX_QUESTIONS, NetworkSketch, RoomSketch, Sketches};
 pub use view::{BootstrapView, HubView, LinkView, MeshView};

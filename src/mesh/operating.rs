@@ -116,18 +116,38 @@ impl Mesh {
         self.shared.router.directory().read().unseen_hubs(network)
     }
 
+    /// The hubs in reach of which it is not known yet in which networks they have members; none in a mesh that is not
+    /// narrow.
+    pub fn unlisted_hubs(&self) -> Vec<HubId> {
+        let published = self.shared.published();
+        let directory = self.shared.router.directory().read();
+        let lines = directory.lines();
+        if lines.sets().is_none() {
+            return Vec::new();
+        }
+        let has_all = |hub: &HubId| {
+            let whole = directory.origin_state(hub);
+            whole.is_some_and(|whole| whole.complete)
+        };
+        let hubs = published.hubs().iter().map(|hub| hub.id);
+        hubs.filter(|hub| !lines.is_whole(hub) && !has_all(hub))
+            .collect()
+    }
+
     /// Has the members of a network known here for a few seconds; returns once they are, or when the other hubs did not
-    /// answer in time. A client may look at a network without being in it.
-    pub async fn look(&self, network: &NetworkKey) {
+    /// answer in time. A client may look at a network without being in it. False if the core sees no hub to wait for:
+    /// nothing becomes known then.
+    pub async fn look(&self, network: &NetworkKey) -> bool {
         let (asker, seen) = oneshot::channel();
         let network = network.clone();
         self.send(Input::Look { network, asker }).await;
         // Without an answer the hub is gone.
-        let _ = seen.await;
+        seen.await.unwrap_or(false)
     }
 
     /// Networks that are not known here, in short, from hubs that answer within this time. One hub is asked for each,
-    /// and none of those to avoid.
+    /// and none of those to avoid. With [`MAX_QUESTIONS`](sketches::MAX_QUESTIONS) questions it ends before the first
+    /// network that would need one more.
     pub async fn sketches(
         &self,
         networks: &[NetworkKey],
@@ -136,7 +156,10 @@ impl Mesh {
         within: Duration,
     ) -> Sketches {
         let directory = self.shared.router.directory();
-        let plan = sketches::plan(&directory.read(), networks, avoided);
+        let plan = {
+            let directory = directory.read();
+            sketches::plan(|network| directory.unseen_hubs(network), networks, avoided)
+        };
         let parts = plan.asked.into_iter().flat_map(|(hub, networks)| {
             let parts: Vec<_> = networks.chunks(MAX_NETWORKS).map(<[_]>::to_vec).collect();
             parts.into_iter().map(move |part| (hub, part))
@@ -154,11 +177,15 @@ impl Mesh {
         let mut all = Sketches {
             questions: parts.len(),
             silent: plan.missed,
+            left_out: plan.left_out,
             ..Sketches::default()
         };
         for (hub, part, answer) in join_all(asked).await {
             match answer {
-                Some(Answer::Sketches(told)) => all.told.extend(part.iter().cloned().zip(told)),
+                // An answer that is about fewer networks than the question is none.
+                Some(Answer::Sketches(told)) if told.len() == part.len() => {
+                    all.told.extend(part.iter().cloned().zip(told));
+                }
                 _ => drop(all.silent.insert(hub)),
             }
         }

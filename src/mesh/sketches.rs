@@ -16,6 +16,8 @@ use crate::dialect::rooms::room_name;
 
 /// The most networks in one question: so the longest answer is shorter than the longest message between hubs.
 pub(super) const MAX_NETWORKS: usize = 32;
+/// The most questions for one page: more at once would be a burst.
+pub const MAX_QUESTIONS: usize = 200;
 /// The most ids in one sketch.
 const MAX_IDS: usize = 100;
 /// The longest name of a room in a sketch, as JSON. A longer one is left out.
@@ -54,6 +56,8 @@ pub struct Sketches {
     pub silent: BTreeSet<HubId>,
     /// How many questions were asked.
     pub questions: usize,
+    /// The first network that was not asked for, because there were too many questions: those after it were not either.
+    pub left_out: Option<NetworkKey>,
 }
 
 impl NetworkSketch {
@@ -110,25 +114,37 @@ pub(super) struct Plan {
     pub(super) asked: BTreeMap<HubId, Vec<NetworkKey>>,
     /// Hubs that are not asked although no other hub lists some network.
     pub(super) missed: BTreeSet<HubId>,
+    /// The first network that would need a question too many. No hub is asked for it, or for those after it.
+    pub(super) left_out: Option<NetworkKey>,
 }
 
-/// Chooses a hub for each of these networks, and none of those to avoid. A hub that is asked already is preferred, so
-/// that few hubs are asked.
+/// Chooses a hub for each of these networks out of those that list it, and none of those to avoid. A hub that is asked
+/// already is preferred, so that few hubs are asked.
 pub(super) fn plan(
-    directory: &Directory,
+    listing: impl Fn(&NetworkKey) -> Vec<HubId>,
     networks: &[NetworkKey],
     avoided: &BTreeSet<HubId>,
 ) -> Plan {
     let mut plan = Plan::default();
+    let mut questions = 0;
     for network in networks {
-        let hubs = directory.unseen_hubs(network);
-        let (avoided, hubs): (Vec<HubId>, Vec<HubId>) =
-            hubs.into_iter().partition(|hub| avoided.contains(hub));
+        let (avoided, hubs): (Vec<HubId>, Vec<HubId>) = listing(network)
+            .into_iter()
+            .partition(|hub| avoided.contains(hub));
         let again = hubs.iter().find(|hub| plan.asked.contains_key(*hub));
-        match again.or(hubs.first()).copied() {
-            Some(hub) => plan.asked.entry(hub).or_default().push(network.clone()),
-            None => plan.missed.extend(avoided),
+        let Some(hub) = again.or(hubs.first()).copied() else {
+            plan.missed.extend(avoided);
+            continue;
+        };
+        let so_far = plan.asked.get(&hub).map_or(0, Vec::len);
+        if so_far % MAX_NETWORKS == 0 {
+            if questions == MAX_QUESTIONS {
+                plan.left_out = Some(network.clone());
+                break;
+            }
+            questions += 1;
         }
+        plan.asked.entry(hub).or_default().push(network.clone());
     }
     plan
 }
@@ -136,7 +152,7 @@ pub(super) fn plan(
 #[cfg(test)]
 mod tests {
     use hubmesh_core::api::RoomRecord;
-    use hubmesh_core::ids::Hlc;
+    use hubmesh_core::ids::{Dialect, Hlc};
 
     use super::*;
 
@@ -164,6 +180,41 @@ mod tests {
         for about in ["", "nonsense", r#"{"roomName":5}"#, &long] {
             assert_eq!(sketch(about).name, None, "{about:.40}");
         }
+    }
+
+    #[test]
+    fn a_page_asks_so_many_questions_at_most_and_ends_before_the_next() {
+        let networks: Vec<NetworkKey> = (0..1_000)
+            .map(|no| NetworkKey::new(Dialect::Rooms, &format!("{no:03}")).expect("a name"))
+            .collect();
+        let number = |network: &NetworkKey| network.name().parse::<usize>().expect("a number");
+        let hub = |no: usize| {
+            HubId(
+                [(no / 256) as u8, (no % 256) as u8]
+                    .repeat(10)
+                    .try_into()
+                    .expect("20"),
+            )
+        };
+        let none = BTreeSet::new();
+        let all_apart = plan(|network| vec![hub(number(network))], &networks, &none);
+        assert_eq!(all_apart.asked.len(), MAX_QUESTIONS);
+        assert_eq!(all_apart.left_out.as_ref(), Some(&networks[MAX_QUESTIONS]));
+        // One hub lists all: as many networks go into a question as there is space for.
+        let together = plan(|_| vec![hub(1), hub(2)], &networks, &none);
+        assert_eq!(together.asked, BTreeMap::from([(hub(1), networks.clone())]));
+        assert_eq!(together.left_out, None);
+        // A hub that is asked already has space for more without a question of its own.
+        let many = |network: &NetworkKey| match number(network) {
+            no @ ..MAX_QUESTIONS => vec![hub(no)],
+            no => vec![hub(no), hub(no % MAX_QUESTIONS)],
+        };
+        assert_eq!(plan(many, &networks, &none).left_out, None);
+        let avoided = BTreeSet::from([hub(1), hub(2)]);
+        let one_avoided = plan(|_| vec![hub(1), hub(3)], &networks[..1], &avoided);
+        assert_eq!(one_avoided.asked.keys().collect::<Vec<_>>(), [&hub(3)]);
+        let all_avoided = plan(|_| vec![hub(1), hub(2)], &networks, &avoided);
+        assert_eq!((all_avoided.missed, all_avoided.left_out), (avoided, None));
     }
 
     #[test]

@@ -55,6 +55,22 @@ pub struct Echo {
     pub unseen: Option<Dialect>,
     /// The permits for looks at networks. Each look ends once it has got a permit.
     pub looks: Semaphore,
+    /// How many looks have begun.
+    pub looked: AtomicUsize,
+    /// Whether networks become known by looks.
+    pub is_kept: AtomicBool,
+    /// Hubs of which this hub does not know yet what they list.
+    pub unlisted: Mutex<Vec<HubId>>,
+    /// What another hub tells of each of its rooms.
+    pub told: Mutex<NetworkSketch>,
+    /// The permits for questions about networks. Each is answered once it has got a permit.
+    pub answers: Semaphore,
+    /// Whether the other hub is silent when it is asked.
+    pub is_silent: AtomicBool,
+    /// The most networks that one page asks for.
+    pub most_asked: AtomicUsize,
+    /// The room that this hub knows under every name.
+    pub known: Mutex<Option<Room>>,
     /// For each question about networks: how many networks it was about.
     pub sketched: Mutex<Vec<usize>>,
 }
@@ -158,7 +174,11 @@ impl Backend for Echo {
 
     fn networks(&self) -> Vec<(NetworkKey, usize)> {
         let network = |name| NetworkKey::new(Dialect::Pigeon, name).expect("a name");
-        vec![(network("global"), 5), (network("other"), 1)]
+        let mut all = vec![(network("global"), 5), (network("other"), 1)];
+        if self.unseen == Some(Dialect::Coordinator) {
+            all.extend(NetworkKey::new(Dialect::Coordinator, "movie").map(|movie| (movie, 2)));
+        }
+        all
     }
 
     fn rooms(&self) -> Vec<NetworkKey> {
@@ -176,29 +196,47 @@ impl Backend for Echo {
         is_unseen.then_some(HubId([2; 20])).into_iter().collect()
     }
 
-    async fn look(&self, _: &NetworkKey) {
+    fn unlisted_hubs(&self) -> Vec<HubId> {
+        let unlisted = self.unlisted.lock().expect("nobody panicked");
+        unlisted.clone()
+    }
+
+    async fn look(&self, _: &NetworkKey) -> bool {
+        self.looked.fetch_add(1, Ordering::Relaxed);
         self.looks.acquire().await.expect("it is open").forget();
+        self.is_kept.load(Ordering::Relaxed)
     }
 
     async fn sketches(
         &self,
         networks: &[NetworkKey],
         _: usize,
-        _: &BTreeSet<HubId>,
+        avoided: &BTreeSet<HubId>,
         _: Duration,
     ) -> Sketches {
-        let mut sketched = self.sketched.lock().expect("nobody panicked");
-        sketched.push(networks.len());
-        let room = Some(RoomSketch::default());
-        let sketch = NetworkSketch {
-            room,
-            ..NetworkSketch::default()
-        };
-        let told = networks.iter().map(|one| (one.clone(), sketch.clone()));
+        let other = HubId([2; 20]);
+        let (asked, rest) =
+            networks.split_at(networks.len().min(self.most_asked.load(Ordering::Relaxed)));
+        if avoided.contains(&other) {
+            return Sketches {
+                silent: BTreeSet::from([other]),
+                ..Sketches::default()
+            };
+        }
+        self.sketched
+            .lock()
+            .expect("nobody panicked")
+            .push(asked.len());
+        self.answers.acquire().await.expect("it is open").forget();
+        let sketch = self.told.lock().expect("nobody panicked").clone();
+        let told = asked.iter().map(|one| (one.clone(), sketch.clone()));
+        let told: BTreeMap<_, _> = told.collect();
+        let is_silent = self.is_silent.load(Ordering::Relaxed);
         Sketches {
-            told: told.collect(),
-            questions: networks.len(),
-            ..Sketches::default()
+            told: if is_silent { BTreeMap::new() } else { told },
+            silent: is_silent.then_some(other).into_iter().collect(),
+            questions: asked.len(),
+            left_out: rest.first().cloned(),
         }
     }
 
@@ -207,7 +245,7 @@ impl Backend for Echo {
     }
 
     fn room(&self, _: &NetworkKey) -> Option<Room> {
-        None
+        self.known.lock().expect("nobody panicked").clone()
     }
 
     fn by_seniority(&self, _: &NetworkKey) -> Vec<RoomClaim> {
@@ -303,6 +341,17 @@ impl Served {
             pressure: Pressure::new(config.memory),
             unseen,
             looks: Semaphore::new(0),
+            looked: AtomicUsize::new(0),
+            is_kept: AtomicBool::new(true),
+            unlisted: Mutex::default(),
+            told: Mutex::new(NetworkSketch {
+                room: Some(RoomSketch::default()),
+                ..NetworkSketch::default()
+            }),
+            answers: Semaphore::new(Semaphore::MAX_PERMITS),
+            is_silent: AtomicBool::new(false),
+            most_asked: AtomicUsize::new(ROOMS),
+            known: Mutex::default(),
             sketched: Mutex::default(),
         };
         let listeners = bind(&config.host, config.port).await.expect("a free port");

@@ -122,7 +122,7 @@ pub(super) fn list<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
     answer(async move {
         let only = app.may_list(&call, Dialect::Rooms)?;
         let paging = Paging::of(&call)?;
-        let page = {
+        let mut page = {
             let _turn = app.turn(call.door).acquire().await;
             let all = app.backend.rooms().into_iter();
             let all = all.filter(|room| only.opens(room.name()));
@@ -131,19 +131,19 @@ pub(super) fn list<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
         };
         // Others need not wait for hubs that do not answer.
         let elsewhere = app.elsewhere(&call, &page.entries, 0).await?;
+        let is_left_out = |network: &NetworkKey| Some(network) == elsewhere.left_out.as_ref();
+        page.end_before(is_left_out, NetworkKey::name);
         let _turn = app.turn(call.door).acquire().await;
         let now = unix_ms();
         let mut rooms = Vec::with_capacity(page.entries.len());
         for (at, network) in page.entries.iter().enumerate() {
+            let (name, known) = (network.name(), app.backend.room(network));
+            let members = known.as_ref().map_or(0, |room| room.members.len());
+            let sketch = elsewhere.sketch(network, members);
+            let told = sketch.and_then(|sketch| RoomSummary::of(name, sketch, now));
             // A room may have ended since it was listed.
-            match elsewhere.sketches.get(network) {
-                Some(sketch) => rooms.extend(RoomSummary::of(network.name(), sketch, now)),
-                None => rooms.extend(
-                    app.backend
-                        .room(network)
-                        .map(|room| RoomBody::new(network.name(), &room, now).into_summary()),
-                ),
-            }
+            let known = || known.map(|room| RoomBody::new(name, &room, now).into_summary());
+            rooms.extend(told.or_else(known));
             // A room may hold a long text, and peers wait while it is written.
             if at % AT_ONCE == AT_ONCE - 1 {
                 yield_now().await;
