@@ -296,3 +296,33 @@ async fn a_hub_of_which_it_is_not_known_what_it_lists_is_waited_for_and_named() 
     });
     assert_eq!(read.status, 404, "{}", read.body);
 }
+
+#[tokio::test]
+async fn a_user_that_a_silent_hub_may_have_neither_leaves_nor_loses_its_id() {
+    let replace = [("DUPLICATE_PEER", "replace")];
+    let served = Served::with(&replace, Some(Dialect::Rooms)).await;
+    let echo = served.app.backend();
+    // The room is known all the same, of a hub that answers.
+    *echo.known.lock().expect("nobody panicked") = Some(known_room());
+    echo.looks.add_permits(3);
+    let named = json!([HubId([2; 20]).to_string()]);
+    for path in ["/api/rooms/r/leave", "/api/rooms/r/join"] {
+        let json = [("Content-Type", "application/json")];
+        let answer = served.request_with("POST", path, &json, r#"{"userId":"bob"}"#);
+        let answer = answer.await;
+        assert_eq!(answer.status, 503, "{path}: {}", answer.body);
+        assert_eq!(answer.json()["notAnswered"], named, "{path}");
+        assert!(answer.header("retry-after").is_some(), "{path}");
+    }
+    let shown = room(&served, 1).await;
+    assert_eq!(shown.status, 200, "{}", shown.body);
+    assert_eq!(shown.json()["notAnswered"], named);
+    echo.is_silent.store(true, Ordering::Relaxed);
+    let list = served.get("/api/rooms").await.json();
+    assert_eq!(list["notAnswered"], named, "{list}");
+    assert_eq!(
+        list["rooms"].as_array().map(Vec::len),
+        Some(ROOMS),
+        "{list}"
+    );
+}

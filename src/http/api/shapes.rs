@@ -259,6 +259,7 @@ pub(super) struct RoomList {
 
 /// One room.
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct RoomDetails {
     pub(super) metadata: RoomBody,
     pub(super) stats: RoomStats,
