@@ -2,11 +2,11 @@
 //! asks the other hubs.
 
 use http::{Method, StatusCode};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::hub_process::{HubBuilder, HubProcess, eventually};
-use crate::{authenticated, get, has_members, post};
+use crate::{authenticated, get, has_members, post, signal};
 
 /// The mesh is narrow from the first peer on. A hub that does not answer stays a part of the mesh for longer than a
 /// test takes.
@@ -33,6 +33,11 @@ async fn chain_of(more: impl Fn(HubBuilder) -> HubBuilder) -> [HubProcess; 3] {
     let first = more(narrow(HubProcess::builder())).start().await;
     let second = more(narrow(first.neighbour())).start().await;
     let third = more(narrow(second.neighbour())).start().await;
+    furnished([first, second, third]).await
+}
+
+/// These hubs, with the rooms of [`chain`].
+async fn furnished([first, second, third]: [HubProcess; 3]) -> [HubProcess; 3] {
     for hub in [&first, &second, &third] {
         hub.reaches_hubs(2).await;
     }
@@ -198,11 +203,6 @@ async fn a_connection_keeps_its_id_at_a_hub_that_does_not_know_the_room() {
     );
 }
 
-fn signal(hub: &HubProcess, signal: Signal) {
-    let pid = i32::try_from(hub.pid()).ok().and_then(Pid::from_raw);
-    kill_process(pid.expect("a valid pid"), signal).expect("the hub is there");
-}
-
 #[tokio::test]
 async fn a_hub_that_does_not_answer_is_named_and_what_others_know_is_shown() {
     let [mut first, _second, third] = chain().await;
@@ -240,5 +240,89 @@ async fn a_hub_that_does_not_answer_is_named_and_what_others_know_is_shown() {
     let list = get(&third, "/api/rooms?limit=3", StatusCode::OK).await;
     assert_eq!(list["notAnswered"], json!([id]), "{list}");
     assert!(began.elapsed() < std::time::Duration::from_secs(2));
+    first.kill9().await;
+}
+
+/// Three hubs that are all linked with each other, so that none is on the way to another. The first has bob in "notes" and
+/// a room of its own, the second has cy in "notes". The third knows only that the rooms exist.
+async fn silent_beside_another(
+    more: impl Fn(HubBuilder) -> HubBuilder,
+) -> ([HubProcess; 3], Value) {
+    let first = more(narrow(HubProcess::builder())).start().await;
+    let second = more(narrow(first.neighbour())).start().await;
+    let both = format!("{},{}", first.ws_url(), second.ws_url());
+    let third = HubProcess::builder().env("BOOTSTRAP_HUBS", &both);
+    let third = more(narrow(third)).start().await;
+    eventually("all are linked", async || {
+        let hubs = get(&third, "/hubs", StatusCode::OK).await;
+        let direct = |hub: &&Value| hub["direct"] == true;
+        let hubs = hubs["hubs"].as_array().expect("a list");
+        hubs.iter().filter(direct).count() == 2
+    })
+    .await;
+    let [first, second, third] = furnished([first, second, third]).await;
+    post(&first, "/api/rooms", &json!({"roomId": "own"})).await;
+    // The room's record is at the hub of its host.
+    for user in ["ada", "bob"] {
+        let left = post(&first, "/api/rooms/notes/leave", &json!({"userId": user})).await;
+        assert_eq!(left.status, StatusCode::OK, "{}", left.body);
+    }
+    for (hub, user) in [(&second, "cy"), (&first, "bob")] {
+        let joined = post(hub, "/api/rooms/notes/join", &json!({"userId": user})).await;
+        assert_eq!(joined.status, StatusCode::OK, "{}", joined.body);
+    }
+    has_members(&second, "notes", 2).await;
+    eventually("the third follows no room", async || {
+        let told = get(&third, "/api/rooms", StatusCode::OK).await;
+        told["count"] == 3 && metric(&third, "hubmesh_mesh_interests").await == "1"
+    })
+    .await;
+    let id = get(&first, "/stats", StatusCode::OK).await["hubPeerId"].take();
+    ([first, second, third], id)
+}
+
+#[tokio::test]
+async fn a_user_at_a_silent_hub_beside_another_one_neither_leaves_nor_loses_its_id() {
+    let replace = |builder: HubBuilder| builder.env("DUPLICATE_PEER", "replace");
+    let ([mut first, _second, third], id) = silent_beside_another(replace).await;
+    signal(&first, Signal::STOP);
+    // The second hub follows the room. It may pass on in time what it has of the silent hub: then the user is known, and
+    // counts as connected.
+    for path in ["/api/rooms/notes/leave", "/api/rooms/notes/join"] {
+        let told = post(&third, path, &json!({"userId": "bob"})).await;
+        let named = match told.status {
+            StatusCode::CONFLICT => Value::Null,
+            StatusCode::SERVICE_UNAVAILABLE => json!([id]),
+            other => panic!("{path}: {other} {}", told.body),
+        };
+        assert_eq!(told.json()["notAnswered"], named, "{path}: {}", told.body);
+    }
+    let room = get(&third, "/api/rooms/notes", StatusCode::OK).await;
+    assert_eq!(room["metadata"]["hostId"], "cy", "{room}");
+    let is_known = room["metadata"]["peerCount"] == 2;
+    let named = if is_known { Value::Null } else { json!([id]) };
+    assert_eq!(room["notAnswered"], named, "{room}");
+    let left = post(&third, "/api/rooms/notes/leave", &json!({"userId": "cy"})).await;
+    assert_eq!(left.status, StatusCode::OK, "{}", left.body);
+    signal(&first, Signal::CONT);
+    first.kill9().await;
+}
+
+#[tokio::test]
+async fn a_list_has_what_another_hub_knows_beside_a_silent_one() {
+    let ([mut first, _second, third], id) = silent_beside_another(|builder| builder).await;
+    signal(&first, Signal::STOP);
+    eventually(
+        "it is named, and its room is in the answer of the other",
+        async || {
+            let list = get(&third, "/api/rooms", StatusCode::OK).await;
+            let rooms = list["rooms"].as_array().expect("a list").iter();
+            let ids: Vec<&str> = rooms.filter_map(|room| room["roomId"].as_str()).collect();
+            assert_eq!(list["count"], 3, "{list}");
+            list["notAnswered"] == json!([id]) && ids == ["empty", "notes"]
+        },
+    )
+    .await;
+    signal(&first, Signal::CONT);
     first.kill9().await;
 }
