@@ -151,14 +151,27 @@ async fn nginx_that_passes_upgrade_alone_is_told_what_else() {
     }
 }
 
-/// The settings that docs/deployment.md recommends.
-const AS_DOCUMENTED: &str = "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; \
-    proxy_set_header Connection \"upgrade\"; proxy_set_header Host $host;";
+/// The settings of nginx that docs/deployment.md recommends, apart from the address of the hub.
+fn as_documented() -> String {
+    let (_, block) = include_str!("../../docs/deployment.md")
+        .split_once("```nginx\nlocation / {\n")
+        .expect("settings");
+    let (block, _) = block.split_once("}\n").expect("they end");
+    let (hub, settings): (Vec<&str>, Vec<&str>) = block
+        .lines()
+        .map(str::trim)
+        .partition(|line| line.starts_with("proxy_pass"));
+    assert_eq!(hub, ["proxy_pass http://127.0.0.1:8080;"]);
+    settings.join(" ")
+}
 
 #[tokio::test]
-async fn nginx_as_the_readme_has_it_opens_every_websocket() {
-    let served = Served::new(&[]).await;
-    let server = format!("location / {{ proxy_pass http://HUB; {AS_DOCUMENTED} }}");
+async fn nginx_as_the_docs_have_it_opens_every_websocket() {
+    let served = Served::new(&[("TRUSTED_PROXIES", "127.0.0.1")]).await;
+    let server = format!(
+        "location / {{ proxy_pass http://HUB; {} }}",
+        as_documented()
+    );
     let Some(proxy) = Proxy::nginx(&served, &server).await else {
         return;
     };
@@ -170,8 +183,9 @@ async fn nginx_as_the_readme_has_it_opens_every_websocket() {
 #[tokio::test]
 async fn nginx_that_takes_too_little_or_too_much_off_the_path_is_told_what_to_change() {
     let served = Served::new(&[]).await;
+    let documented = as_documented();
     let server = format!(
-        "{AS_DOCUMENTED} location /myapp/ {{ proxy_pass http://HUB; }} location /peerjs {{ proxy_pass http://HUB/; }}"
+        "{documented} location /myapp/ {{ proxy_pass http://HUB; }} location /peerjs {{ proxy_pass http://HUB/; }}"
     );
     let Some(proxy) = Proxy::nginx(&served, &server).await else {
         return;
@@ -201,8 +215,9 @@ async fn the_426_of_a_websocket_reaches_an_http_2_client_whole() {
     let Some(curl) = program("curl") else { return };
     let directory = tempfile::tempdir().expect("a directory");
     let two = directory.path().join("two").display().to_string();
+    let documented = as_documented();
     let server =
-        format!("listen unix:{two} http2; location / {{ proxy_pass http://HUB; {AS_DOCUMENTED} }}");
+        format!("listen unix:{two} http2; location / {{ proxy_pass http://HUB; {documented} }}");
     let Some(_proxy) = Proxy::nginx(&served, &server).await else {
         return;
     };
