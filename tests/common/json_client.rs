@@ -15,6 +15,7 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use url::form_urlencoded;
 
 use crate::hub_process::{HubProcess, LIMIT, eventually};
 
@@ -121,18 +122,35 @@ fn strip(value: &mut Value) {
     }
 }
 
-/// The networks that a hub knows, with the number of peers in each.
-pub async fn networks(hub: &HubProcess) -> Value {
-    let page = hub.http(http::Method::GET, "/metrics", &[]).await;
-    page.json()["peers"]["networks"].take()
+async fn told(hub: &HubProcess, path: &str) -> Value {
+    let answer = hub.http_get(path).await;
+    assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+    answer.json()
 }
 
-/// Waits until all hubs have the same networks, with the same numbers of peers.
+/// The peers that a hub knows in each network, with their hubs and since when they are there. Numbers alone would be the
+/// same while one peer comes and another goes.
+async fn peers(hub: &HubProcess) -> Vec<Value> {
+    let networks = told(hub, "/admin/api/networks").await;
+    let mut all = Vec::new();
+    for network in networks["networks"].as_array().expect("a list") {
+        let text = |member: &str| network[member].as_str().expect("text").to_owned();
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("dialect", &text("dialect"));
+        query.append_pair("network", &text("network"));
+        let mut page = told(hub, &format!("/admin/api/peers?{}", query.finish())).await;
+        page["timestamp"].take();
+        all.push(page);
+    }
+    all
+}
+
+/// Waits until all hubs know the same peers in the same networks.
 pub async fn agreed(hubs: &[HubProcess]) {
-    eventually("all hubs have the same networks", async || {
+    eventually("all hubs know the same peers", async || {
         let mut all = Vec::new();
         for hub in hubs {
-            all.push(networks(hub).await);
+            all.push(peers(hub).await);
         }
         all.windows(2).all(|two| two[0] == two[1])
     })
