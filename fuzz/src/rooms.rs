@@ -1,12 +1,13 @@
 //! The dialect of rooms: the text of a client, the messages that its receivers get because of it, and the data that
 //! other hubs send about a room.
 
+use bytes::Bytes;
 use hubmesh::dialect::rooms::{
     Said, decode, describe, encode_publication, encode_signal, user_name,
 };
 use hubmesh::dialect::{DeliveredPublication, DeliveredSignal};
-use hubmesh_core::api::{Room, RoomRecord};
-use hubmesh_core::ids::{Dialect, Hlc, HubId, NetworkKey, PeerId};
+use hubmesh_core::api::{Room, RoomClaim, RoomRecord};
+use hubmesh_core::ids::{ClaimNo, Dialect, Hlc, HubId, NetworkKey, PeerId};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -60,12 +61,31 @@ fn another_hub_says(input: &[u8]) {
         left_ms: 0,
         about: input.to_vec(),
     });
-    let members = Vec::new();
-    let told = describe("any", &Room { record, members }, "idle", NOW);
-    // The hub passes on strings with halves of surrogate pairs as they are. Only the check as raw JSON accepts those.
-    assert!(serde_json::from_str::<&RawValue>(&told).is_ok(), "{told}");
-    if let Ok(told) = serde_json::from_str::<Value>(&told) {
-        assert_eq!(told["state"], "idle");
-        assert_eq!(told["peerCount"], 0);
+    let member = |no: u64, id: &str, data: Option<&[u8]>| RoomClaim {
+        hub: HubId([0; 20]),
+        claim: ClaimNo(no),
+        hlc: Hlc(no),
+        peer: PeerId::new(id).expect("a peer id"),
+        data: data.map(Bytes::copy_from_slice),
+    };
+    // The first is the host, with whatever its hub says of it.
+    let all = [member(1, "somebody", Some(input)), member(2, "else", None)];
+    for (count, state) in [(0, "idle"), (1, "active"), (2, "active")] {
+        let room = Room {
+            record: record.clone(),
+            members: all[..count].to_vec(),
+        };
+        let told = describe("any", &room, state, NOW);
+        // The hub passes on strings with halves of surrogate pairs as they are. Only the check as raw JSON accepts those.
+        assert!(serde_json::from_str::<&RawValue>(&told).is_ok(), "{told}");
+        if let Ok(told) = serde_json::from_str::<Value>(&told) {
+            assert_eq!(told["state"], state);
+            assert_eq!(told["peerCount"], count);
+            assert_eq!(told["peers"].as_array().map(Vec::len), Some(count));
+            if count > 0 {
+                assert_eq!(told["hostId"], "somebody");
+                assert_eq!(told["peers"][0]["isHost"], true);
+            }
+        }
     }
 }
