@@ -67,10 +67,10 @@ impl NetworkSketch {
             true => rooms::room(directory, network),
             false => None,
         };
-        let members = room.as_ref().map_or_else(
-            || directory.ids(network, usize::MAX).len(),
-            |room| room.members.len(),
-        );
+        // Of other networks, which may be large, the hub has the number at hand.
+        let members = room
+            .as_ref()
+            .map_or_else(|| directory.reachable(network), |room| room.members.len());
         let ids = directory.ids(network, ids.min(MAX_IDS));
         NetworkSketch {
             members: members as u64,
