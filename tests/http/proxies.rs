@@ -167,7 +167,7 @@ fn as_documented() -> String {
 
 #[tokio::test]
 async fn nginx_as_the_docs_have_it_opens_every_websocket() {
-    let served = Served::new(&[("TRUSTED_PROXIES", "127.0.0.1")]).await;
+    let served = Served::new(&[("HUB_TOKEN", "a-secret-of-thirty-two-bytes-or-more")]).await;
     let server = format!(
         "location / {{ proxy_pass http://HUB; {} }}",
         as_documented()
