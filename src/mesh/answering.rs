@@ -28,6 +28,27 @@ const BATCH: usize = 100;
 /// The time between two messages of a hub that it still listens, and for how long it is sent events then.
 const LISTEN_EVERY: Duration = Duration::from_secs(5);
 const LEASE: Duration = Duration::from_secs(15);
+/// The least time between two counts of rooms for other hubs.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
+
+/// The last count of this hub's rooms. It looks at all claims of the hub (some ten milliseconds for 100,000), and every
+/// hub of the mesh may ask each second.
+#[derive(Default)]
+struct LastCount(Option<(Instant, RoomCounts)>);
+
+impl LastCount {
+    /// The last count, or a new one if that is too old.
+    fn at(&mut self, now: Instant, count: impl FnOnce() -> RoomCounts) -> RoomCounts {
+        match self.0 {
+            Some((then, counts)) if now - then < COUNT_EVERY => counts,
+            _ => {
+                let counts = count();
+                self.0 = Some((now, counts));
+                counts
+            }
+        }
+    }
+}
 
 impl MeshContext {
     /// This hub's claims of an id.
@@ -122,7 +143,7 @@ impl MeshContext {
     }
 }
 
-/// The hubs that listen to this hub, and those to which it listens.
+/// The hubs that listen to this hub, and those to which it listens; and what other hubs were told last.
 struct Listening {
     /// Until when each is sent events.
     to_us: BTreeMap<HubId, Instant>,
@@ -130,6 +151,7 @@ struct Listening {
     told: u64,
     /// When each was last told that this hub listens.
     to_them: BTreeMap<HubId, Instant>,
+    counted: LastCount,
 }
 
 /// Asks and answers for as long as the hub lives.
@@ -140,6 +162,7 @@ pub(super) async fn follow(shared: Arc<MeshContext>, mut letters: mpsc::Receiver
         to_us: BTreeMap::new(),
         told: 0,
         to_them: BTreeMap::new(),
+        counted: LastCount::default(),
     };
     loop {
         tokio::select! {
@@ -158,7 +181,13 @@ impl Listening {
         let watch = shared.router.registry().watch();
         match Message::decode(payload) {
             Some(Message::Ask { token, question }) => {
-                let answer = shared.answer(question).await;
+                let answer = match question {
+                    Question::Rooms => {
+                        let count = || shared.room_counts();
+                        Answer::Rooms(self.counted.at(Instant::now(), count))
+                    }
+                    other => shared.answer(other).await,
+                };
                 let message = Message::Tell { token, answer };
                 shared.router.tell_hub(from, message.encode());
             }
@@ -223,5 +252,28 @@ impl Listening {
                 shared.router.tell_hub(hub.id, Message::Listen.encode());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rooms_are_counted_once_a_second_however_many_hubs_ask() {
+        let (mut last, began) = (LastCount::default(), Instant::now());
+        let mut counted = 0;
+        for millis in [0, 1, 999, 1_000, 1_500, 2_100] {
+            let told = last.at(began + Duration::from_millis(millis), || {
+                counted += 1;
+                RoomCounts {
+                    rooms: millis,
+                    members: 0,
+                }
+            });
+            let of = [0, 1_000, 2_100].into_iter().rfind(|at| *at <= millis);
+            assert_eq!(Some(told.rooms), of, "{millis}");
+        }
+        assert_eq!(counted, 3);
     }
 }
