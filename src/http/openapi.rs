@@ -21,13 +21,17 @@ use crate::clock::unix_ms;
 
 /// What is described beside the rooms of OctateCode's clients.
 #[derive(OpenApi)]
-#[openapi(paths(
-    describe,
-    info,
-    auth_token::answer,
-    coordinator::rooms,
-    coordinator::peers
-))]
+#[openapi(
+    paths(
+        describe,
+        info,
+        auth_token::answer,
+        coordinator::rooms,
+        coordinator::peers
+    ),
+    // No handler names it: it is the body of refusals alone.
+    components(schemas(reply::NoAnswer))
+)]
 struct Beside;
 
 /// The description as it is served.
@@ -149,6 +153,8 @@ fn info<B: Backend>(_: Arc<App<B>>, _: Call) -> BoxFuture<'static, Response> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use serde_json::Value;
+
     use super::super::admin::Door;
     use super::super::{operating, routes};
     use super::*;
@@ -206,6 +212,33 @@ mod tests {
             let security = operation["security"].as_array().expect("a list");
             let operator = serde_json::json!({ "operator": [] });
             assert!(security.contains(&operator), "{path}");
+        }
+    }
+
+    /// The references in a part of a description.
+    fn references(part: &Value, found: &mut Vec<String>) {
+        match part {
+            Value::Object(members) => {
+                let to = members.get("$ref").and_then(Value::as_str);
+                found.extend(to.map(str::to_owned));
+                members.values().for_each(|part| references(part, found));
+            }
+            Value::Array(items) => items.iter().for_each(|part| references(part, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn what_a_description_refers_to_is_in_it() {
+        for document in [document(), operating::openapi::document()] {
+            let document = serde_json::to_value(document).expect("JSON");
+            let mut found = Vec::new();
+            references(&document, &mut found);
+            assert!(found.len() > 10);
+            for to in found {
+                let pointer = to.strip_prefix('#').expect("in this document");
+                assert!(document.pointer(pointer).is_some(), "{to}");
+            }
         }
     }
 
