@@ -203,6 +203,11 @@ impl<B: Backend> App<B> {
         hubs
     }
 
+    /// The ids of the hubs that list a network, and whose members of it are not known here.
+    pub(super) fn silent_hubs(&self, network: &NetworkKey) -> Vec<String> {
+        written(self.backend.unseen_hubs(network))
+    }
+
     /// Has the members of a network known here. Gives the ids of hubs that have some, or may have some, and did not
     /// answer in time.
     pub(super) async fn look_at(

@@ -369,13 +369,19 @@ pub(super) fn create<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'sta
             return refused(StatusCode::BAD_REQUEST, "a roomId has 1 to 128 bytes");
         };
         if app.backend.room(&network).is_none() {
-            look_before_change(&app, &call, &network).await?;
+            app.look_at(&call, &network).await?;
         }
         if app.backend.room(&network).is_some() {
             // Otherwise its host would give way to a visit that creates no room.
             return Err(Box::new(
                 app.refusal(CloseReason::RoomExists, &body.room_id),
             ));
+        }
+        // A hub of which it is not known what it lists does not count: it would keep all others from creating rooms. If
+        // it has the room, the record that was created first counts in the end.
+        let silent = app.silent_hubs(&network);
+        if !silent.is_empty() {
+            return Err(no_answer(silent));
         }
         let limits = &app.config.peer;
         let (room_name, user_name) = (
