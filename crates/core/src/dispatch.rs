@@ -15,7 +15,7 @@ use super::ids::{HubId, Incarnation, LeaveReason, Moment, NetworkKey, Now, PeerI
 use super::links::LinkEvent;
 use super::routing::Routing;
 use super::topology::TopologyEvent;
-use crate::frames::Set;
+use crate::frames::{Scope, Set};
 
 use super::{ABSENCE, ALARM_EVERY, Core, DROP_AFTER, MAX_ABSENCE, RENAMED_EVERY};
 
@@ -38,6 +38,7 @@ impl Core {
                 break;
             }
         }
+        self.routing.decide_guards(now.at);
         self.tell_of_bans();
         while let Some((dial, target)) = self.linkage.dialer.poll_dial() {
             self.outputs.push_back(Output::Dial { dial, target });
@@ -405,6 +406,9 @@ impl Routing {
         let visible = here.complete && incarnation == Some(here.incarnation) && near;
         if here.visible != visible {
             self.directory.write().show_set(set, visible, reason);
+            if set.scope == Scope::Networks {
+                self.review_guards_of(set.hub);
+            }
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! In a small mesh every hub has every claim. Above a size (`MESH_FULL_DIRECTORY_PEERS`, or a hundred hubs) a hub
 //! subscribes to the names of the others' networks, and to the members only of networks of *interest*: those in which
-//! it has a peer, a peer asks to be, a peer was a moment ago, or a signal waits for its target, and those that somebody
-//! looks at. `narrowing` adds the sets to which its neighbours subscribe.
+//! it has a peer, a peer asks to be, a peer was a moment ago, or a signal waits for its target, those that somebody
+//! looks at, and the rooms that it guards (`guards`). `narrowing` adds the sets to which its neighbours subscribe.
 //!
 //! Owns the networks of interest, the joins and looks that wait until the members of their network are known, and the
 //! decisions about the size of the mesh. Knows nothing of links and of claims; `narrowing` carries out what follows.
@@ -160,18 +160,34 @@ impl Interest {
         }
     }
 
-    /// A peer asks to be in a network. Returns the join if it need not wait; also true if the network was not of
-    /// interest before.
+    /// This hub guards a network from now on. True if it was not of interest before.
+    pub(super) fn on_guard(&mut self, network: &NetworkKey) -> bool {
+        let fresh = !self.includes(network);
+        self.networks.entry(network.clone()).or_default();
+        fresh
+    }
+
+    /// This hub guards a network no more.
+    pub(super) fn on_guard_end(&mut self, now: Moment, network: &NetworkKey, linger: Duration) {
+        let before = self.networks.get(network).and_then(|held| held.ends);
+        let ends = before.map_or(now + linger, |before| before.max(now + linger));
+        self.ends_at(network, ends);
+    }
+
+    /// A peer asks to be in a network, which another hub takes over after this time if it is lost. Returns the join if
+    /// it need not wait; also true if the network was not of interest before.
     pub(super) fn on_join(
         &mut self,
         now: Moment,
         join: Join,
         has_members: bool,
+        lost_for: Option<Duration>,
     ) -> (Option<Join>, bool) {
         let network = join.network.clone();
         let fresh = !self.includes(&network);
         let held = self.networks.entry(network.clone()).or_default();
-        let (known, limit) = (held.known, now + self.config.wait);
+        let known = held.known && lost_for.is_none();
+        let limit = now + self.config.wait + lost_for.unwrap_or_default();
         if !has_members {
             self.ends_at(&network, now + WHILE_JOINING);
         }

@@ -41,6 +41,7 @@ pub mod directory;
 mod dispatch;
 pub mod exchange;
 pub mod frames;
+mod guards;
 mod hold_down;
 pub mod ids;
 mod interest;
@@ -77,6 +78,7 @@ use bans::Bans;
 use contest::Contests;
 use directory::{ClaimQuota, Directory};
 use exchange::{Exchange, ExchangeConfig};
+use guards::Guards;
 use hold_down::{HoldDown, HoldDue};
 use ids::{HubId, Incarnation, LeaveReason, LinkId, Moment, Now, stable_hash};
 use interest::Interest;
@@ -266,6 +268,7 @@ impl Core {
             ),
             subscribers: Subscribers::new(mutants),
             interest: Interest::new(config.interest),
+            guards: Guards::new(config.rooms.most),
             mutants,
         };
         let mut core = Core {

@@ -15,7 +15,8 @@ use crate::frames::{Claim, Set};
 impl Core {
     /// A local peer wants to be in a network. The answer is `Accepted` or `Refused`, now or when up to three contests
     /// are over. Each contest takes at most the longer of a probe and the hold, and 1.5 s. If the members of the
-    /// network are not known here yet, the first contest begins when they are, at most 2 s later.
+    /// network are not known here yet, the first contest begins when they are, at most 2 s later; or longer by the hold
+    /// if the network is a room whose hubs were lost.
     pub fn join(&mut self, now: Now, join: Join) {
         if self.draining {
             let (claim, why) = (join.claim, JoinRefusal::Draining);
@@ -91,6 +92,8 @@ impl Core {
         self.draining = true;
         self.directory.write().be_keen();
         self.routing.topology.set_draining(now.at);
+        // Other hubs guard rooms from now on.
+        self.routing.interest.look_soon(now.at);
         self.settle(now);
     }
 

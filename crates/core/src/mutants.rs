@@ -87,6 +87,18 @@ mutants! {
     records_kept,
     /// Rooms, where the hub that held a record is gone, or drains: no other takes it over.
     rooms_not_taken_over,
+    /// Guards, where a room is listed by one hub: no other guards it.
+    rooms_unguarded,
+    /// Guards, where the hub that lists a room is out of reach: the guard ends, and its interest at once.
+    guard_ends_with_its_hub,
+    /// Guards, where the hubs that stay are ranked: the last in the order of take-over guards the room.
+    guardian_comes_last,
+    /// Guards, where the hubs that stay are others: what was decided counts on.
+    guards_decided_once,
+    /// Guards, where another room of a hub comes: there is space for all.
+    guarded_without_end,
+    /// Joins, where the hub of a room was lost: they are decided before another hub has taken the room over.
+    lost_room_not_waited_for,
     /// Rooms, where one is without a member: its time is never over.
     rooms_without_end,
     /// Rooms, where the host is looked for: each hub looks among its own members alone.

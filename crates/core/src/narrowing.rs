@@ -41,6 +41,16 @@ impl Core {
         self.routing.interest.includes(network)
     }
 
+    /// Whether this hub guards a room, which one other hub lists.
+    pub fn is_guarding(&self, network: &NetworkKey) -> bool {
+        self.routing.guards.includes(network)
+    }
+
+    /// How many rooms this hub guards.
+    pub fn guarded(&self) -> usize {
+        self.routing.guards.len()
+    }
+
     /// Whether a peer here, or a hub behind a neighbour, needs a set of one network.
     pub fn has_use_for(&self, set: &Set) -> bool {
         self.routing.has_use_for(set)
@@ -63,7 +73,9 @@ impl Core {
         }
         let network = join.network.clone();
         let has_members = self.directory.read().own_count(&network) > 0;
-        let (join, fresh) = self.routing.interest.on_join(now.at, join, has_members);
+        let lost_for = self.is_between_hubs(&network).then_some(self.hold);
+        let interest = &mut self.routing.interest;
+        let (join, fresh) = interest.on_join(now.at, join, has_members, lost_for);
         if fresh {
             self.routing.review_network(&network);
         }
@@ -103,10 +115,26 @@ impl Core {
     fn go_on_if_known(&mut self, now: Now, network: &NetworkKey) {
         if self.routing.interest.is_waited_for(network)
             && self.routing.unlined(now.at).is_empty()
-            && self.routing.unanswered(now.at, network).is_empty()
+            && self.is_known(now, network)
         {
             self.go_on(now, network);
         }
+    }
+
+    /// Whether the members of a network are known, and the room if it is one.
+    fn is_known(&self, now: Now, network: &NetworkKey) -> bool {
+        self.routing.unanswered(now.at, network).is_empty() && !self.is_between_hubs(network)
+    }
+
+    /// Whether another hub may be about to take a room over: all hubs that list it are out of reach, and nothing is
+    /// known of it here.
+    fn is_between_hubs(&self, network: &NetworkKey) -> bool {
+        if !network.is_room() || self.mutants.lost_room_not_waited_for() {
+            return false;
+        }
+        let listing = self.directory.read().lines().hubs_in(network);
+        let is_lost = |hub: &HubId| !self.routing.topology.is_reachable(*hub);
+        !listing.is_empty() && listing.iter().all(is_lost) && !self.is_room_known(network)
     }
 
     pub(super) fn go_on_where_known(&mut self, now: Now) {
@@ -115,7 +143,7 @@ impl Core {
             return;
         }
         for network in self.routing.interest.waited_for() {
-            if self.routing.unanswered(now.at, &network).is_empty() {
+            if self.is_known(now, &network) {
                 self.go_on(now, &network);
             }
         }
@@ -178,10 +206,14 @@ impl Core {
         if waits && !self.mutants.waiting_signal_missed() {
             return self.routing.interest.look_again(now.at, network);
         }
-        if self.directory.write().lines_mut().retract(now.at, network) {
+        let was_listed = self.directory.write().lines_mut().retract(now.at, network);
+        if was_listed {
             self.routing.subscribers.on_advance(&Set::networks(self.me));
+            // What is here of the room stays if this hub is its guardian now.
+            self.routing.decide_guard(now.at, network);
         }
-        if self.mutants.interest_for_ever() || network.is_of_bans() {
+        let is_guarded = self.routing.guards.includes(network);
+        if is_guarded || self.mutants.interest_for_ever() || network.is_of_bans() {
             return;
         }
         self.routing.interest.end(network);
@@ -199,6 +231,8 @@ impl Core {
                 }
             }
             Scope::Networks => {
+                // A whole set that becomes some of single networks keeps those that are guarded.
+                self.routing.decide_guards(now.at);
                 self.routing.arrange(set.hub);
                 self.routing.review_touched(set.hub);
                 self.go_on_where_known(now);
@@ -218,6 +252,13 @@ impl Core {
             self.rest_if_whole(now);
             self.counters.turns += 1;
         }
+        if self.routing.interest.is_active() {
+            let routes = self.routing.topology.routes();
+            let me = self.me;
+            let hubs = routes.by_hub.keys().chain(std::iter::once(&me)).copied();
+            let staying: Vec<HubId> = hubs.filter(|hub| self.stays(hub)).collect();
+            self.routing.guard_among(now.at, staying);
+        }
     }
 
     /// Once every hub's whole set is here, there is no interest.
@@ -226,6 +267,7 @@ impl Core {
             return;
         }
         self.directory.write().close_lines();
+        self.routing.guards.clear();
         let (joins, looks) = self.routing.interest.clear();
         for join in joins {
             self.decide(now, join);
@@ -353,6 +395,7 @@ impl Routing {
             directory.lines_mut().author(network, size);
             drop(directory);
             self.subscribers.on_advance(&Set::networks(self.me));
+            self.guards.review([network.clone()]);
         }
     }
 
@@ -434,9 +477,10 @@ impl Routing {
         if self.mutants.line_missed() {
             return;
         }
-        for network in touched {
-            self.review(&Set::of(hub, &network));
+        for network in &touched {
+            self.review(&Set::of(hub, network));
         }
+        self.guards.review(touched);
     }
 
     /// A neighbour subscribed to a set at this hub, or ended that.
@@ -533,6 +577,7 @@ impl Routing {
         let lines = Set::networks(hub);
         let has_lines = self.directory.read().set_state(&lines).is_some();
         if has_lines {
+            self.review_guards_of(hub);
             let mut directory = self.directory.write();
             directory.drop_set(&lines, LeaveReason::HubLost);
         }
@@ -540,6 +585,7 @@ impl Routing {
 
     /// Forgets all sets of a hub.
     pub(super) fn forget_sets(&mut self, hub: HubId) {
+        self.review_guards_of(hub);
         self.directory
             .write()
             .forget_hub(&hub, LeaveReason::HubLost);
@@ -552,6 +598,7 @@ impl Routing {
 
     /// A hub has another incarnation: drops all sets of the last one.
     pub(super) fn drop_stale_sets(&mut self, hub: HubId, incarnation: super::ids::Incarnation) {
+        self.review_guards_of(hub);
         let mut directory = self.directory.write();
         for set in directory.sets_of(&hub) {
             let state = directory.set_state(&set);
@@ -585,6 +632,7 @@ impl Routing {
                 self.directory.write().close_views(&hub);
             }
         }
+        self.guards.try_again();
         self.interest.look_soon(now.at);
     }
 }

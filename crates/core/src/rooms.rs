@@ -292,6 +292,11 @@ impl Core {
             .or_else(|| self.presence.rooms.lost.record(network))
     }
 
+    /// Whether something is known here of a room that may be lost.
+    pub(super) fn is_room_known(&self, network: &NetworkKey) -> bool {
+        self.known_record(network).is_some()
+    }
+
     fn end_room(&mut self, now: Now, network: &NetworkKey) {
         self.give_record_up(now, network, LeaveReason::Closed);
         self.counters.rooms_ended += 1;

@@ -10,6 +10,7 @@ use parking_lot::RwLock;
 
 use super::api::SharedRoutes;
 use super::directory::Directory;
+use super::guards::Guards;
 use super::hold_down::HoldDown;
 use super::ids::{HubId, Moment};
 use super::interest::Interest;
@@ -29,6 +30,7 @@ pub(super) struct Routing {
     pub(super) subscriptions: Subscriptions,
     pub(super) subscribers: Subscribers,
     pub(super) interest: Interest,
+    pub(super) guards: Guards,
     pub(super) mutants: Mutants,
 }
 

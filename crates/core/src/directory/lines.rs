@@ -141,6 +141,38 @@ impl Lines {
         })
     }
 
+    /// The only hub that has a visible line of a network, be it this one; `None` if there is none, or another.
+    pub(in super::super) fn only_shown_in(&self, network: &NetworkKey) -> Option<HubId> {
+        let all = self.sets()?;
+        let network = *all.by_name.get(network)?;
+        let peer = line_id();
+        let lines = all
+            .store
+            .find(network, &peer)
+            .map(|no| all.store.record(no).origin);
+        let mut shown = lines.filter(|no| all.origin_visible(*no));
+        let first = shown.next()?;
+        shown
+            .all(|other| other == first)
+            .then(|| all.origin_hub(first))
+    }
+
+    /// The rooms among so many networks, from a place in the table on; and the place to go on from, if there are more.
+    pub(in super::super) fn rooms_from(
+        &self,
+        from: usize,
+        most: usize,
+    ) -> (Vec<NetworkKey>, Option<usize>) {
+        let networks = self.sets().map_or(&[][..], |all| &all.networks);
+        let end = from.saturating_add(most);
+        let part = networks.iter().take(end).skip(from).flatten();
+        let rooms = part.map(|network| &network.key).filter(|key| key.is_room());
+        (
+            rooms.cloned().collect(),
+            (end < networks.len()).then_some(end),
+        )
+    }
+
     /// The number of lines, of all hubs.
     pub fn len(&self) -> usize {
         self.sets().map_or(0, Directory::records)

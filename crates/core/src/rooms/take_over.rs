@@ -25,8 +25,9 @@ use std::time::Duration;
 
 use super::super::Core;
 use super::super::api::{RoomClaim, RoomRecord, record_id};
-use super::super::directory::{ClaimQuota, HiddenRoom};
-use super::super::ids::{HubId, Moment, NetworkKey, Now, mix, stable_hash};
+use super::super::directory::{ClaimQuota, Directory, HiddenRoom};
+use super::super::guards::TakeOverOrder;
+use super::super::ids::{HubId, Moment, NetworkKey, Now};
 use super::visible_record;
 
 /// How much later than the hub before it a hub takes a room over.
@@ -147,7 +148,7 @@ impl LostRooms {
 
 impl Core {
     /// Whether a hub goes on: it does not drain.
-    pub(super) fn stays(&self, hub: &HubId) -> bool {
+    pub(crate) fn stays(&self, hub: &HubId) -> bool {
         if *hub == self.me {
             return !self.draining;
         }
@@ -258,7 +259,7 @@ impl Core {
         if lost.passed_on || members.iter().any(|member| self.stays(&member.hub)) {
             return Look::At(again);
         }
-        let turn = lost.since + STEP.saturating_mul(self.turn_at(network));
+        let turn = lost.since + STEP.saturating_mul(self.turn_at(&directory, network));
         match turn <= now.at {
             true => Look::TakeOver,
             false => Look::At(turn),
@@ -266,9 +267,10 @@ impl Core {
     }
 
     /// How many hubs come before this one in the order for a room.
-    fn turn_at(&self, network: &NetworkKey) -> u32 {
-        let name = stable_hash(network.as_str().as_bytes());
-        let rank = |hub: &HubId| (mix(name ^ mix(stable_hash(&hub.0))), *hub);
+    fn turn_at(&self, directory: &Directory, network: &NetworkKey) -> u32 {
+        let order = TakeOverOrder::of(network);
+        let listing = directory.lines().hubs_in(network);
+        let rank = |hub: &HubId| (!listing.contains(hub), order.rank(hub));
         let own = rank(&self.me);
         let routes = self.routing.topology.routes();
         let hubs = routes.by_hub.keys().filter(|hub| rank(hub) < own);
