@@ -78,6 +78,7 @@ pub fn quiet_faults(world: &World) -> Vec<String> {
         same_winners(world, &component, &holders, &mut faults);
         rosters(world, &component, &holders, &mut faults);
         rooms::one_host_each(world, &component, &mut faults);
+        rooms::one_guardian_each(world, &component, &mut faults);
     }
     one_link_per_pair(world, &mut faults);
     faults

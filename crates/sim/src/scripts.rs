@@ -232,6 +232,26 @@ pub const QUICK: &[Script] = &[
         rooms::quick_restart,
     ),
     (
+        "in a narrow mesh a room outlives one hub after the other",
+        rooms::outlives_its_hubs_in_a_narrow_mesh,
+    ),
+    (
+        "in a narrow mesh who comes back finds the room before another hub has taken it over",
+        rooms::entered_between_its_hubs,
+    ),
+    (
+        "in a narrow mesh hubs that drain hand their rooms on",
+        rooms::handed_on_in_a_narrow_mesh,
+    ),
+    (
+        "a room is guarded by the right hub as hubs come and go",
+        rooms::guarded_as_hubs_come_and_go,
+    ),
+    (
+        "a hub that lists many rooms is guarded in as many as a hub may have",
+        rooms::many_guarded,
+    ),
+    (
         "a hub takes the networks that it has a peer in, and those that its neighbours take from it",
         interest::on_the_way,
     ),

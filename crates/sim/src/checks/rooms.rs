@@ -1,11 +1,12 @@
-//! 26 to 28: rooms, computed again from the authors' own claims.
+//! 26 to 28, and 30: rooms, computed again from the authors' own claims and lines.
 
 use std::collections::BTreeMap;
 
 use super::{HostNo, World};
+use hubmesh_core::Core;
 use hubmesh_core::api::{RECORD, RoomRecord};
 use hubmesh_core::directory::ClaimView;
-use hubmesh_core::ids::{HubId, NetworkKey};
+use hubmesh_core::ids::{HubId, NetworkKey, mix, stable_hash};
 
 /// The members and the records of one room, each with its hub.
 #[derive(Default)]
@@ -70,6 +71,49 @@ pub(super) fn one_host_each(world: &World, component: &[HostNo], faults: &mut Ve
                     host.peer
                 ));
             }
+        }
+    }
+}
+
+/// 30: in a narrow mesh, a room that one hub alone lists is guarded by one hub, which is the first of the others in the
+/// order of take-over. No other room is guarded.
+pub(super) fn one_guardian_each(world: &World, component: &[HostNo], faults: &mut Vec<String>) {
+    let cores: Vec<(HubId, HostNo, &Core)> = component
+        .iter()
+        .filter_map(|no| Some((world.hosts[*no].id, *no, world.core(*no)?)))
+        .collect();
+    if !cores.iter().all(|(_, _, core)| core.is_narrow()) {
+        return;
+    }
+    let mut listed: BTreeMap<NetworkKey, Vec<HubId>> = BTreeMap::new();
+    for (id, _, core) in &cores {
+        let lines = core.directory().read().lines().of(id);
+        for network in lines.into_iter().filter(NetworkKey::is_room) {
+            listed.entry(network).or_default().push(*id);
+        }
+    }
+    let drains = |id: &HubId, core: &Core| {
+        let record = core.topology().record(*id);
+        record.is_some_and(|record| record.draining)
+    };
+    for (network, hubs) in listed {
+        let guard = |(id, no, _): &(HubId, HostNo, &Core)| {
+            let name = stable_hash(network.as_str().as_bytes());
+            ((mix(name ^ mix(stable_hash(&id.0))), *id), *no)
+        };
+        let others = cores
+            .iter()
+            .filter(|(id, _, core)| *id != hubs[0] && !drains(id, core));
+        let first = others.map(guard).min().map(|(_, no)| no);
+        let right: Vec<HostNo> = first.filter(|_| hubs.len() == 1).into_iter().collect();
+        let guarding = cores
+            .iter()
+            .filter(|(_, _, core)| core.is_guarding(&network));
+        let guarding: Vec<HostNo> = guarding.map(|(_, no, _)| *no).collect();
+        if guarding != right {
+            faults.push(format!(
+                "30: {network:?} is guarded by {guarding:?}, and should be by {right:?}"
+            ));
         }
     }
 }

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use hubmesh_core::Core;
 use hubmesh_core::api::{RECORD, RoomAsk, RoomRecord};
-use hubmesh_core::ids::{Dialect, NetworkKey};
+use hubmesh_core::frames::{Change, Claim, ControlFrame, Delta, Entry, Scope};
+use hubmesh_core::ids::{ClaimNo, Dialect, Hlc, NetworkKey, PeerId};
 use hubmesh_core::mutants::Mutants;
 
-use super::{Ended, ensure, mesh, secs, settle};
+use super::rogues::{beset, life};
+use super::{Ended, checked, ensure, mesh, secs, settle};
 use crate::sessions::{SessionNo, Status};
 use crate::world::{HostNo, Newcomer, World};
 
@@ -20,6 +23,27 @@ fn create(world: &mut World, at: HostNo, peer: &str) -> SessionNo {
 
 fn enter(world: &mut World, at: HostNo, peer: &str) -> SessionNo {
     world.join(at, &Newcomer::of_room("red", peer, RoomAsk::Enter))
+}
+
+/// A narrow mesh of this many hubs.
+fn narrow(mutants: Mutants, seed: u64, hubs: usize) -> Ended {
+    let mut config = checked(mutants, seed);
+    config.core.interest.full_hubs = 1;
+    settle(World::mesh(config, hubs), secs(15))
+}
+
+/// The hub that holds the record, by the claims of each hub itself, with what is kept.
+fn author(world: &World) -> Result<HostNo, String> {
+    let of_one = |no| {
+        let seen = records(world, no).into_iter();
+        seen.filter(move |(of, _)| *of == no)
+    };
+    let held: Vec<(HostNo, RoomRecord)> = (0..world.host_count()).flat_map(of_one).collect();
+    let [(holder, record)] = held.as_slice() else {
+        return Err(format!("held by {held:?}"));
+    };
+    ensure(record.about == ABOUT, format!("{record:?} is kept"))?;
+    Ok(*holder)
 }
 
 /// The records of the room as one hub shows them, and whose they are.
@@ -168,4 +192,159 @@ pub(super) fn left_to_each_other(mutants: Mutants) -> Ended {
         }
     }
     settle(world, secs(75))
+}
+
+/// The hubs know of the others' rooms the names alone. Each hub that holds the record ends, one after the other.
+pub(super) fn outlives_its_hubs_in_a_narrow_mesh(mutants: Mutants) -> Ended {
+    let mut world = narrow(mutants, 96, 7)?;
+    create(&mut world, 1, "ada");
+    enter(&mut world, 1, "bob");
+    world.run_for(secs(1));
+    let (mut holder, mut left) = (author(&world)?, 7);
+    ensure(holder == 1, "held elsewhere")?;
+    for round in 0..4 {
+        match round % 2 {
+            0 => world.kill(holder),
+            _ => world.power_off(holder),
+        }
+        left -= 1;
+        // Three seconds of silence, and two of hold.
+        world.run_for(Duration::from_millis(5_600));
+        holder = author(&world).map_err(|why| format!("{left} hubs are left: {why}"))?;
+    }
+    let hubs: Vec<HostNo> = (0..7).filter(|no| world.is_up(*no)).collect();
+    let other = hubs.into_iter().find(|no| *no != holder).ok_or("no hub")?;
+    let bob = enter(&mut world, other, "bob");
+    world.run_for(secs(1));
+    ensure(world.session(bob).status == Status::Live, "not let in")?;
+    ensure(author(&world)? == other, "not at the host's hub")?;
+    (0..7).for_each(|no| world.boot(no));
+    settle(world, secs(75))
+}
+
+/// Its members come back to any hub at once, before another hub has taken the room over.
+pub(super) fn entered_between_its_hubs(mutants: Mutants) -> Ended {
+    let mut world = narrow(mutants, 97, 6)?;
+    create(&mut world, 1, "ada");
+    world.run_for(secs(1));
+    world.kill(1);
+    for pause in [0, 300, 1_200] {
+        world.run_for(Duration::from_millis(pause));
+        for no in [0, 2, 3, 4, 5] {
+            enter(&mut world, no, &format!("{no} after {pause}"));
+        }
+    }
+    world.run_for(secs(5));
+    for session in world.sessions.iter().skip(1) {
+        ensure(
+            session.status == Status::Live,
+            format!("{:?} was not let in", session.peer),
+        )?;
+    }
+    author(&world)?;
+    // A room that is lost for good is waited for no longer than that.
+    let nobody = world.join(2, &Newcomer::of_room("none", "ada", RoomAsk::Enter));
+    world.run_for(Duration::from_millis(50));
+    ensure(
+        world.session(nobody).status == Status::Refused,
+        "a room from nowhere",
+    )?;
+    settle(world, secs(75))
+}
+
+/// The record goes from the hub that drains to its guardian, and when that one drains too, to the next one.
+pub(super) fn handed_on_in_a_narrow_mesh(mutants: Mutants) -> Ended {
+    let mut world = narrow(mutants, 98, 6)?;
+    let ada = create(&mut world, 1, "ada");
+    world.run_for(secs(1));
+    world.leave(ada);
+    world.run_for(secs(1));
+    let mut holder = author(&world)?;
+    ensure(holder == 1, "held elsewhere")?;
+    for _ in 0..3 {
+        let before = holder;
+        world.drain(before);
+        world.run_for(secs(1));
+        holder = author(&world)?;
+        ensure(holder != before, "still at the hub that drains")?;
+        world.stop(before);
+        world.run_for(secs(9));
+        ensure(author(&world)? == holder, "handed on again")?;
+    }
+    settle(world, secs(75))
+}
+
+/// A mesh grows, is narrow from then on, and full again: the room has a guardian whenever it needs one.
+pub(super) fn guarded_as_hubs_come_and_go(mutants: Mutants) -> Ended {
+    let mut config = checked(mutants, 99);
+    config.core.interest.full_hubs = 4;
+    config.core.interest.calm = secs(1);
+    let mut world = settle(World::mesh(config, 4), secs(15))?;
+    create(&mut world, 1, "ada");
+    world.run_for(secs(1));
+    for _ in 0..6 {
+        let no = world.add_host(true, vec![0]);
+        world.boot(no);
+        world = settle(world, secs(20))?;
+    }
+    for no in [9, 8, 0, 2] {
+        world.power_off(no);
+        world = settle(world, secs(30))?;
+    }
+    world.power_off(1);
+    world.run_for(secs(6));
+    author(&world)?;
+    settle(world, secs(75))
+}
+
+/// A hub that lists any number of rooms is guarded in as many as it might have.
+pub(super) fn many_guarded(mutants: Mutants) -> Ended {
+    let mut config = checked(mutants, 100);
+    config.core.interest.full_hubs = 1;
+    config.core.rooms.most = 30;
+    let (mut world, rogue) = beset(config, 2, &[0, 1]);
+    let incarnation = world.core(rogue).map_or(life(1), Core::incarnation);
+    let line = |no: u64| Claim {
+        network: Newcomer::of_room(&format!("room {no}"), "x", RoomAsk::Enter).network,
+        peer: PeerId::Text("n".into()),
+        claim: ClaimNo(no),
+        hlc: Hlc::from_wall(1),
+        quiet: true,
+        data: None,
+    };
+    let lines = Delta {
+        origin: world.host(rogue).id,
+        incarnation,
+        from: 0,
+        reset: true,
+        last: true,
+        to: 2_000,
+        entries: (1_001..=2_000)
+            .map(|seq| Entry {
+                seq,
+                change: Change::Claim(line(seq)),
+            })
+            .collect(),
+    };
+    for no in [0, 1] {
+        let frame = ControlFrame::Changes(Scope::Networks, lines.clone());
+        world.rogue_sends(rogue, no, [frame]);
+    }
+    world.run_for(secs(2));
+    for no in [0, 1] {
+        let guarded = world.core(no).map_or(0, Core::guarded);
+        ensure(
+            guarded == 2 * 30 / 3 + 32,
+            format!("hub {no} guards {guarded} rooms of a rogue"),
+        )?;
+    }
+    world.kill(rogue);
+    let mut world = settle(world, secs(75))?;
+    world.run_for(secs(5));
+    let guarded = [0, 1].map(|no| world.core(no).map_or(0, Core::guarded));
+    ensure(
+        guarded == [0, 0],
+        format!("{guarded:?} are guarded for ever"),
+    )?;
+    Ok(world)
 }

@@ -1,8 +1,8 @@
 //! 29: rooms that must outlive the hub that held their record.
 //!
-//! When a hub ends, each room of which it alone held the record is *promised*, if another hub that takes whole sets shows that
-//! record: one of those must take it over, unless they all end first. The promise is kept once any hub holds a
-//! record of that room.
+//! When a hub ends, each room of which it alone held the record is *promised*, if another hub shows that record for good: it
+//! takes whole sets, or lists the room, or guards it. One of those must take it over, unless they all end first. The
+//! promise is kept once any hub holds a record of that room.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,6 +31,15 @@ fn held(core: &Core, id: &HubId) -> Vec<NetworkKey> {
     records.map(|claim| claim.network).collect()
 }
 
+/// Whether what a hub shows of a room is not there by chance.
+fn follows(core: &Core, network: &NetworkKey) -> bool {
+    let lists = || {
+        let directory = core.directory().read();
+        directory.lines().own_size(network).is_some()
+    };
+    core.by_parts().next().is_none() || core.is_guarding(network) || lists()
+}
+
 impl World {
     /// A hub is about to end.
     pub(super) fn promise_rooms(&mut self, no: HostNo) {
@@ -44,8 +53,8 @@ impl World {
             let knows = |other: &HostNo| {
                 self.core(*other).is_some_and(|core| {
                     let claims = core.directory().read().claims_of_id(&network, &record_id());
-                    let is_whole = core.by_parts().next().is_none();
-                    is_whole && !core.has_left() && claims.iter().any(|claim| claim.hub == id)
+                    let shows = claims.iter().any(|claim| claim.hub == id);
+                    shows && !core.has_left() && follows(core, &network)
                 })
             };
             let is_held = |other: &HostNo| {
@@ -73,7 +82,6 @@ impl World {
         };
         let id = self.hosts[no].id;
         let (now, ended) = (held(core, &id), core.counters().rooms_ended);
-        let is_whole = core.by_parts().next().is_none();
         let before = self.held_rooms.insert(no, (boot, now.clone(), ended));
         for network in &now {
             self.promised.remove(network);
@@ -115,7 +123,8 @@ impl World {
                 let mut all = self.held_rooms.values();
                 all.any(|(boot, rooms, _)| self.is(*boot) && rooms.contains(&network))
             };
-            if is_whole && !is_held() {
+            let is_followed = || self.core(no).is_some_and(|core| follows(core, &network));
+            if is_followed() && !is_held() {
                 self.promised.entry(network).or_default().insert(boot);
             }
         }
