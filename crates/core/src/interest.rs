@@ -67,6 +67,8 @@ struct HeldJoins {
     known: bool,
     /// When the joins go on at the latest.
     limit: Option<Moment>,
+    /// The limit was put off once.
+    waits_longer: bool,
     /// When its interest ends, unless there is a reason by then.
     ends: Option<Moment>,
 }
@@ -174,20 +176,19 @@ impl Interest {
         self.ends_at(network, ends);
     }
 
-    /// A peer asks to be in a network, which another hub takes over after this time if it is lost. Returns the join if
-    /// it need not wait; also true if the network was not of interest before.
+    /// A peer asks to be in a network, which may be about to be taken over. Returns the join if it need not wait; also
+    /// true if the network was not of interest before.
     pub(super) fn on_join(
         &mut self,
         now: Moment,
         join: Join,
         has_members: bool,
-        lost_for: Option<Duration>,
+        is_lost: bool,
     ) -> (Option<Join>, bool) {
         let network = join.network.clone();
         let fresh = !self.includes(&network);
         let held = self.networks.entry(network.clone()).or_default();
-        let known = held.known && lost_for.is_none();
-        let limit = now + self.config.wait + lost_for.unwrap_or_default();
+        let (known, limit) = (held.known && !is_lost, now + self.config.wait);
         if !has_members {
             self.ends_at(&network, now + WHILE_JOINING);
         }
@@ -245,12 +246,25 @@ impl Interest {
         self.looks.remove(network)
     }
 
+    /// The joins of a network wait until `limit`, if there are any and this is the first time.
+    pub(super) fn wait_longer(&mut self, network: &NetworkKey, limit: Moment) -> bool {
+        let held = self.networks.get_mut(network);
+        let Some(held) = held.filter(|held| !held.joins.is_empty() && !held.waits_longer) else {
+            return false;
+        };
+        held.waits_longer = true;
+        held.limit = Some(limit);
+        self.due.insert((limit, network.clone()));
+        true
+    }
+
     /// The members of a network are known, or the wait is over: returns the joins.
     pub(super) fn go_on(&mut self, network: &NetworkKey) -> Vec<Join> {
         let Some(held) = self.networks.get_mut(network) else {
             return Vec::new();
         };
         held.known = true;
+        held.waits_longer = false;
         held.limit = None;
         let joins = std::mem::take(&mut held.joins);
         for join in &joins {

@@ -73,9 +73,9 @@ impl Core {
         }
         let network = join.network.clone();
         let has_members = self.directory.read().own_count(&network) > 0;
-        let lost_for = self.is_between_hubs(&network).then_some(self.hold);
+        let is_lost = self.is_between_hubs(&network);
         let interest = &mut self.routing.interest;
-        let (join, fresh) = interest.on_join(now.at, join, has_members, lost_for);
+        let (join, fresh) = interest.on_join(now.at, join, has_members, is_lost);
         if fresh {
             self.routing.review_network(&network);
         }
@@ -124,6 +124,12 @@ impl Core {
     /// Whether the members of a network are known, and the room if it is one.
     fn is_known(&self, now: Now, network: &NetworkKey) -> bool {
         self.routing.unanswered(now.at, network).is_empty() && !self.is_between_hubs(network)
+    }
+
+    /// Whether joins wait once more, for another hub to take the room over: it does so once the hold is over.
+    fn waits_for_take_over(&mut self, now: Now, network: &NetworkKey) -> bool {
+        let limit = now.at + self.hold;
+        self.is_between_hubs(network) && self.routing.interest.wait_longer(network, limit)
     }
 
     /// Whether another hub may be about to take a room over: all hubs that list it are out of reach, and nothing is
@@ -179,6 +185,11 @@ impl Core {
     pub(super) fn handle_interest_timeout(&mut self, now: Now) {
         while let Some((network, due)) = self.routing.interest.take_due(now.at) {
             match due {
+                InterestDue::GoOn if self.waits_for_take_over(now, &network) => {
+                    if self.routing.interest.end_look(&network) {
+                        self.see(network);
+                    }
+                }
                 InterestDue::GoOn => {
                     let mut tardy = self.routing.unlined(now.at);
                     tardy.extend(self.routing.unanswered(now.at, &network));

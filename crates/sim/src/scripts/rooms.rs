@@ -222,15 +222,23 @@ pub(super) fn outlives_its_hubs_in_a_narrow_mesh(mutants: Mutants) -> Ended {
     settle(world, secs(75))
 }
 
-/// Its members come back to any hub at once, before another hub has taken the room over.
+/// Its members come back at once to hubs that know nothing of the room, before another hub has taken it over.
 pub(super) fn entered_between_its_hubs(mutants: Mutants) -> Ended {
     let mut world = narrow(mutants, 97, 6)?;
     create(&mut world, 1, "ada");
     world.run_for(secs(1));
+    let network = Newcomer::of_room("red", "x", RoomAsk::Enter).network;
+    let is_guarding = |no: &HostNo| {
+        let core = world.core(*no);
+        core.is_some_and(|core| core.is_guarding(&network))
+    };
+    let (guardians, others): (Vec<HostNo>, _) = [0, 2, 3, 4, 5].into_iter().partition(is_guarding);
+    ensure(guardians.len() == 1, format!("guarded by {guardians:?}"))?;
     world.kill(1);
     for pause in [0, 300, 1_200] {
         world.run_for(Duration::from_millis(pause));
-        for no in [0, 2, 3, 4, 5] {
+        for no in &others {
+            let no = *no;
             enter(&mut world, no, &format!("{no} after {pause}"));
         }
     }
