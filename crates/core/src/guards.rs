@@ -3,7 +3,7 @@
 //!
 //! The *guardian* of such a room is the hub that would take it over at once if its only hub were gone: the first in the
 //! order of take-over among the hubs in reach that stay, without the hub that lists it. A hub finds by the lines and the
-//! routes alone which rooms it guards, so no frame says so, and hubs of earlier versions guard none. A guarded network
+//! routes alone which rooms it guards, so no frame says so. A guarded network
 //! is of interest, and lingers like any other when it is guarded no more: the record of a hub that was lost stays here
 //! until it counts as lost.
 //!

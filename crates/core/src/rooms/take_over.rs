@@ -1,8 +1,9 @@
 //! Take-over: what hubs do when the hub that shows a record is gone, or drains, or gives it up in favour of no other
 //! hub.
 //!
-//! Every other hub has the record, in its copy of the claims of that hub. For each such *lost* room all hubs in reach
-//! that do not drain have an order, by a hash of the room and the hub. The first hub takes the record over at once.
+//! Every other hub has the record, in its copy of the claims of that hub. In a narrow mesh the hubs that list the room
+//! have it, or else its guardian (`guards`). For each such *lost* room all hubs in reach that do not drain have an order,
+//! by a hash of the room and the hub; those that list it come first. The first hub takes the record over at once.
 //! Each further hub takes it over [`STEP`] later, unless it has seen the record at another hub since; the room may also
 //! have ended there. So one hub takes a room over as a rule, the rooms of a hub spread over the others, and a hub that
 //! does not know of this, or has no capacity left, costs a step. A hub that came too late gives its record up by the
