@@ -2,10 +2,9 @@
 //! outlives the hub that lists it.
 //!
 //! The *guardian* of such a room is the hub that would take it over at once if its only hub were gone: the first in the
-//! order of take-over among the hubs in reach that stay, without the hub that lists it. A hub finds by the lines and the
-//! routes alone which rooms it guards, so no frame says so. A guarded network
-//! is of interest, and lingers like any other when it is guarded no more: the record of a hub that was lost stays here
-//! until it counts as lost.
+//! order of take-over among the hubs in reach that stay, without the hub that lists it. A hub finds by the lines and
+//! the routes alone which rooms it guards, so no frame says so. A guarded network is of interest, and lingers like any
+//! other when it is guarded no more: the record of a hub that was lost stays here until it counts as lost.
 //!
 //! A decision about one room reads hubs until one comes before this hub: about as many as the natural logarithm of their
 //! number, each with one hash of two numbers. Rooms whose lines changed are decided with the input that changed them. When
