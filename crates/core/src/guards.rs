@@ -13,7 +13,6 @@
 //! A hub guards of each other hub a bounded number of rooms ([`Guards::share`]), and so of all hubs together.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use super::ids::{HubId, Moment, NetworkKey, mix, stable_hash};
 use super::mutants::Mutants;
@@ -202,11 +201,7 @@ impl Routing {
             _ => {
                 self.guards.left_out |= lister.is_some();
                 if before.is_some() {
-                    let linger = match self.mutants.guard_ends_with_its_hub() {
-                        true => Duration::ZERO,
-                        false => self.interest.config.linger,
-                    };
-                    self.interest.on_guard_end(now, network, linger);
+                    self.interest.on_guard_end(now, network);
                 }
             }
         }
@@ -215,8 +210,7 @@ impl Routing {
     /// The only hub that lists a network, if this hub is to guard it.
     fn lister_to_outlive(&self, network: &NetworkKey) -> Option<HubId> {
         let lister = self.directory.read().lines().only_shown_in(network)?;
-        let is_lost = !self.topology.is_reachable(lister);
-        if self.mutants.rooms_unguarded() || self.mutants.guard_ends_with_its_hub() && is_lost {
+        if self.mutants.rooms_unguarded() {
             return None;
         }
         let staying = &self.guards.staying;

@@ -170,10 +170,10 @@ impl Interest {
     }
 
     /// This hub guards a network no more.
-    pub(super) fn on_guard_end(&mut self, now: Moment, network: &NetworkKey, linger: Duration) {
+    pub(super) fn on_guard_end(&mut self, now: Moment, network: &NetworkKey) {
         let before = self.networks.get(network).and_then(|held| held.ends);
-        let ends = before.map_or(now + linger, |before| before.max(now + linger));
-        self.ends_at(network, ends);
+        let ends = now + self.config.linger;
+        self.ends_at(network, before.map_or(ends, |before| before.max(ends)));
     }
 
     /// A peer asks to be in a network, which may be about to be taken over. Returns the join if it need not wait; also

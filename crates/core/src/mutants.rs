@@ -89,8 +89,8 @@ mutants! {
     rooms_not_taken_over,
     /// Guards, where a room is listed by one hub: no other guards it.
     rooms_unguarded,
-    /// Guards, where the hub that lists a room is out of reach: the guard ends, and its interest at once.
-    guard_ends_with_its_hub,
+    /// Interest, where it would end: that the hub with a room's record is in its hold counts for nothing.
+    hold_outlasts_interest,
     /// Guards, where the hubs that stay are ranked: the last in the order of take-over guards the room.
     guardian_comes_last,
     /// Guards, where the hubs that stay are others: what was decided counts on.

@@ -16,7 +16,7 @@
 use std::collections::BTreeSet;
 
 use super::Core;
-use super::api::{Join, JoinRefusal, Output, bans_network};
+use super::api::{Join, JoinRefusal, Output, bans_network, record_id};
 use super::ids::{HubId, LeaveReason, Moment, NetworkKey, Now};
 use super::interest::InterestDue;
 use super::routing::Routing;
@@ -214,7 +214,8 @@ impl Core {
         }
         let waits = self.exchange.lock().waits_in(network);
         let waits = waits || self.presence.contests.wants(network);
-        if waits && !self.mutants.waiting_signal_missed() {
+        let waits = waits && !self.mutants.waiting_signal_missed();
+        if waits || self.may_be_lost_soon(network) {
             return self.routing.interest.look_again(now.at, network);
         }
         let was_listed = self.directory.write().lines_mut().retract(now.at, network);
@@ -229,6 +230,17 @@ impl Core {
         }
         self.routing.interest.end(network);
         self.routing.review_network(network);
+    }
+
+    /// Whether the hub that shows a room's record is out of reach, and in its hold: the record must be here when it is
+    /// over.
+    fn may_be_lost_soon(&self, network: &NetworkKey) -> bool {
+        if !network.is_room() || self.mutants.hold_outlasts_interest() {
+            return false;
+        }
+        let records = self.directory.read().claims_of_id(network, &record_id());
+        let mut hubs = records.iter().map(|record| &record.hub);
+        hubs.any(|hub| self.routing.hold_down.is_held(hub))
     }
 
     /// A set changed.

@@ -236,6 +236,10 @@ pub const QUICK: &[Script] = &[
         rooms::outlives_its_hubs_in_a_narrow_mesh,
     ),
     (
+        "in a narrow mesh a room outlives its hub while another hub is about to let it go",
+        rooms::lost_while_it_lingers,
+    ),
+    (
         "in a narrow mesh who comes back finds the room before another hub has taken it over",
         rooms::entered_between_its_hubs,
     ),

@@ -222,6 +222,26 @@ pub(super) fn outlives_its_hubs_in_a_narrow_mesh(mutants: Mutants) -> Ended {
     settle(world, secs(75))
 }
 
+/// The hub of the last member ends while another one, which a member has left, would let the room go.
+pub(super) fn lost_while_it_lingers(mutants: Mutants) -> Ended {
+    let mut world = narrow(mutants, 101, 5)?;
+    create(&mut world, 1, "ada");
+    world.run_for(secs(1));
+    let bob = enter(&mut world, 2, "bob");
+    world.run_for(secs(1));
+    world.leave(bob);
+    world.run_for(Duration::from_millis(4_500));
+    world.kill(1);
+    world.run_for(secs(4));
+    let next = author(&world)?;
+    ensure(
+        next == 2,
+        format!("taken over by host {next}, which had no record"),
+    )?;
+    world.boot(1);
+    settle(world, secs(75))
+}
+
 /// Its members come back at once to hubs that know nothing of the room, before another hub has taken it over.
 pub(super) fn entered_between_its_hubs(mutants: Mutants) -> Ended {
     let mut world = narrow(mutants, 97, 6)?;

@@ -1,7 +1,7 @@
 //! 29: rooms that must outlive the hub that held their record.
 //!
 //! When a hub ends, each room of which it alone held the record is *promised*, if another hub shows that record for good: it
-//! takes whole sets, or lists the room, or guards it. One of those must take it over, unless they all end first. The
+//! takes whole sets, or has a claim in the room, or guards it. One of those must take it over, unless they all end first. The
 //! promise is kept once any hub holds a record of that room.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,11 +33,14 @@ fn held(core: &Core, id: &HubId) -> Vec<NetworkKey> {
 
 /// Whether what a hub shows of a room is not there by chance.
 fn follows(core: &Core, network: &NetworkKey) -> bool {
-    let lists = || {
-        let directory = core.directory().read();
-        directory.lines().own_size(network).is_some()
-    };
-    core.by_parts().next().is_none() || core.is_guarding(network) || lists()
+    let takes_part = || core.directory().read().own_count(network) > 0;
+    core.by_parts().next().is_none() || core.is_guarding(network) || takes_part()
+}
+
+/// Whether a hub still follows a room that it gave up a moment ago.
+fn lists(core: &Core, network: &NetworkKey) -> bool {
+    let directory = core.directory().read();
+    directory.lines().own_size(network).is_some()
 }
 
 impl World {
@@ -123,7 +126,9 @@ impl World {
                 let mut all = self.held_rooms.values();
                 all.any(|(boot, rooms, _)| self.is(*boot) && rooms.contains(&network))
             };
-            let is_followed = || self.core(no).is_some_and(|core| follows(core, &network));
+            let core = self.core(no);
+            let follows = |core: &Core| follows(core, &network) || lists(core, &network);
+            let is_followed = || core.is_some_and(follows);
             if is_followed() && !is_held() {
                 self.promised.entry(network).or_default().insert(boot);
             }
