@@ -14,12 +14,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ids::{HubId, Moment, NetworkKey, mix, stable_hash};
+use super::ids::{HubId, NetworkKey, mix, stable_hash};
 use super::mutants::Mutants;
-use super::routing::Routing;
 
-/// The most networks that are decided at one look at the mesh.
-const AT_ONCE: usize = 20_000;
 /// How many times its part of another hub's rooms a hub guards at most.
 const PARTS: usize = 2;
 /// So many more rooms of each other hub, because the parts of a few rooms differ.
@@ -47,6 +44,16 @@ fn hash(hub: &HubId) -> u64 {
     mix(stable_hash(&hub.0))
 }
 
+/// What a decision changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Decided {
+    AsBefore,
+    /// This hub guards the room from now on, or for another hub than before.
+    Guarded,
+    /// It guards the room no more.
+    LetGo,
+}
+
 /// The rooms that this hub guards.
 #[derive(Debug)]
 pub(super) struct Guards {
@@ -63,11 +70,12 @@ pub(super) struct Guards {
     again_from: Option<usize>,
     /// There was no space for some rooms.
     left_out: bool,
+    mutants: Mutants,
 }
 
 impl Guards {
     /// None yet. Hubs of this mesh hold up to `most_rooms` rooms each.
-    pub(super) fn new(most_rooms: usize) -> Self {
+    pub(super) fn new(most_rooms: usize, mutants: Mutants) -> Self {
         Guards {
             most_rooms,
             staying: Vec::new(),
@@ -76,6 +84,7 @@ impl Guards {
             undecided: BTreeSet::new(),
             again_from: None,
             left_out: false,
+            mutants,
         }
     }
 
@@ -87,43 +96,39 @@ impl Guards {
         self.rooms.len()
     }
 
-    /// The most rooms of one other hub that this hub guards: twice its part of as many as a hub may have, and a few
-    /// more.
-    fn share(&self) -> usize {
-        PARTS.saturating_mul(self.most_rooms) / self.staying.len().max(1) + BESIDE
-    }
-
-    /// Whether the hub `me` comes first for a room among the hubs that stay, without `lister`.
-    fn is_first(&self, me: HubId, network: &NetworkKey, lister: HubId, mutants: Mutants) -> bool {
-        let order = TakeOverOrder::of(network);
-        let own = order.rank(&me);
-        let mut others = self.staying.iter().filter(|(_, hub)| *hub != lister);
-        match mutants.guardian_comes_last() {
-            true => others.all(|hub| order.rank_by(hub) <= own),
-            false => others.all(|hub| order.rank_by(hub) >= own),
-        }
-    }
-
-    fn begin(&mut self, network: &NetworkKey, lister: HubId) {
-        self.rooms.insert(network.clone(), lister);
-        *self.of_hub.entry(lister).or_default() += 1;
-    }
-
-    fn end(&mut self, network: &NetworkKey) -> Option<HubId> {
-        let lister = self.rooms.remove(network)?;
-        if let Some(count) = self.of_hub.get_mut(&lister) {
-            *count -= 1;
-            if *count == 0 {
-                self.of_hub.remove(&lister);
-            }
-        }
-        Some(lister)
-    }
-
     /// Lines of these networks changed: the rooms among them are to be decided.
     pub(super) fn review(&mut self, networks: impl IntoIterator<Item = NetworkKey>) {
         let rooms = networks.into_iter().filter(NetworkKey::is_room);
         self.undecided.extend(rooms);
+    }
+
+    pub(super) fn take_undecided(&mut self) -> BTreeSet<NetworkKey> {
+        std::mem::take(&mut self.undecided)
+    }
+
+    /// These hubs are in reach and stay. If they are others than before, all rooms are to be decided again.
+    pub(super) fn set_staying(&mut self, hubs: Vec<HubId>) {
+        let hashed = hubs.into_iter().map(|hub| (hash(&hub), hub));
+        let mut staying: Vec<(u64, HubId)> = hashed.collect();
+        staying.sort_unstable_by_key(|(_, hub)| *hub);
+        let is_first = self.staying.is_empty();
+        if staying != self.staying && (is_first || !self.mutants.guards_decided_once()) {
+            self.staying = staying;
+            self.again_from = Some(0);
+        }
+    }
+
+    /// From which place among the lines on rooms are to be decided again, if any are. Without [`go_on_from`] these are
+    /// all that is left.
+    ///
+    /// [`go_on_from`]: Self::go_on_from
+    pub(super) fn take_place(&mut self) -> Option<usize> {
+        self.again_from.take()
+    }
+
+    /// The next rooms to be decided again are those from this place on.
+    pub(super) fn go_on_from(&mut self, place: usize) {
+        self.again_from = Some(place);
     }
 
     /// Decides the rooms again for which there was no space.
@@ -133,92 +138,75 @@ impl Guards {
         }
     }
 
+    /// Decides whether the hub `me` guards a room, which only the hub `lister` lists; `None`: no hub does, or several.
+    pub(super) fn decide(
+        &mut self,
+        me: HubId,
+        room: &NetworkKey,
+        lister: Option<HubId>,
+    ) -> Decided {
+        let lister = lister.filter(|lister| self.is_guardian(me, room, *lister));
+        let before = self.rooms.get(room).copied();
+        if before == lister {
+            return Decided::AsBefore;
+        }
+        self.end(room);
+        match lister {
+            Some(lister) if self.has_space_for(&lister) => {
+                self.rooms.insert(room.clone(), lister);
+                *self.of_hub.entry(lister).or_default() += 1;
+                return Decided::Guarded;
+            }
+            Some(_) => self.left_out = true,
+            None => {}
+        }
+        match before {
+            Some(_) => Decided::LetGo,
+            None => Decided::AsBefore,
+        }
+    }
+
     /// Guards nothing: every hub has all claims.
     pub(super) fn clear(&mut self) {
-        *self = Guards::new(self.most_rooms);
+        *self = Guards::new(self.most_rooms, self.mutants);
     }
-}
 
-impl Routing {
-    /// These hubs are in reach and stay. Decides all rooms again if they are others than before, a part of them at each
-    /// call.
-    pub(super) fn guard_among(&mut self, now: Moment, staying: Vec<HubId>) {
-        let hashed = staying.into_iter().map(|hub| (hash(&hub), hub));
-        let mut staying: Vec<(u64, HubId)> = hashed.collect();
-        staying.sort_unstable_by_key(|(_, hub)| *hub);
-        let is_first = self.guards.staying.is_empty();
-        if staying != self.guards.staying && (is_first || !self.mutants.guards_decided_once()) {
-            self.guards.staying = staying;
-            self.guards.again_from = Some(0);
+    /// Whether the hub `me` comes first for a room among the hubs that stay, without `lister`.
+    fn is_guardian(&self, me: HubId, room: &NetworkKey, lister: HubId) -> bool {
+        let stays = self.staying.binary_search_by_key(&me, |(_, hub)| *hub);
+        if me == lister || stays.is_err() || self.mutants.rooms_unguarded() {
+            return false;
         }
-        let Some(from) = self.guards.again_from.take() else {
+        let order = TakeOverOrder::of(room);
+        let own = order.rank(&me);
+        let mut others = self.staying.iter().filter(|(_, hub)| *hub != lister);
+        match self.mutants.guardian_comes_last() {
+            true => others.all(|hub| order.rank_by(hub) <= own),
+            false => others.all(|hub| order.rank_by(hub) >= own),
+        }
+    }
+
+    /// The most rooms of one other hub that this hub guards: twice its part of as many as a hub may have, and a few
+    /// more.
+    fn share(&self) -> usize {
+        PARTS.saturating_mul(self.most_rooms) / self.staying.len().max(1) + BESIDE
+    }
+
+    fn has_space_for(&self, lister: &HubId) -> bool {
+        let used = self.of_hub.get(lister).copied().unwrap_or(0);
+        used < self.share() || self.mutants.guarded_without_end()
+    }
+
+    fn end(&mut self, room: &NetworkKey) {
+        let Some(lister) = self.rooms.remove(room) else {
             return;
         };
-        let (rooms, next) = self.directory.read().lines().rooms_from(from, AT_ONCE);
-        self.guards.again_from = next;
-        if next.is_some() {
-            self.interest.look_soon(now);
-        }
-        for room in rooms {
-            self.decide_guard(now, &room);
-        }
-    }
-
-    /// The lines of a hub are shown, hidden or dropped: decides the rooms among them with this input.
-    pub(super) fn review_guards_of(&mut self, hub: HubId) {
-        let networks = self.directory.read().lines().of(&hub);
-        self.guards.review(networks);
-    }
-
-    /// Decides the rooms whose lines changed.
-    pub(super) fn decide_guards(&mut self, now: Moment) {
-        for room in std::mem::take(&mut self.guards.undecided) {
-            self.decide_guard(now, &room);
-        }
-    }
-
-    /// Decides whether this hub guards a network.
-    pub(super) fn decide_guard(&mut self, now: Moment, network: &NetworkKey) {
-        if !network.is_room() || !self.interest.is_active() {
-            return;
-        }
-        let lister = self.lister_to_outlive(network);
-        let before = self.guards.rooms.get(network).copied();
-        if before == lister {
-            return;
-        }
-        let before = self.guards.end(network);
-        let used = lister.map(|hub| self.guards.of_hub.get(&hub).copied().unwrap_or(0));
-        let has_space = used.is_some_and(|used| used < self.guards.share())
-            || self.mutants.guarded_without_end();
-        match lister {
-            Some(lister) if has_space => {
-                self.guards.begin(network, lister);
-                if self.interest.on_guard(network) {
-                    self.review_network(network);
-                }
-            }
-            _ => {
-                self.guards.left_out |= lister.is_some();
-                if before.is_some() {
-                    self.interest.on_guard_end(now, network);
-                }
+        if let Some(count) = self.of_hub.get_mut(&lister) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_hub.remove(&lister);
             }
         }
-    }
-
-    /// The only hub that lists a network, if this hub is to guard it.
-    fn lister_to_outlive(&self, network: &NetworkKey) -> Option<HubId> {
-        let lister = self.directory.read().lines().only_shown_in(network)?;
-        if self.mutants.rooms_unguarded() {
-            return None;
-        }
-        let staying = &self.guards.staying;
-        let is_candidate = staying
-            .binary_search_by_key(&self.me, |(_, hub)| *hub)
-            .is_ok();
-        let is_first = || self.guards.is_first(self.me, network, lister, self.mutants);
-        (lister != self.me && is_candidate && is_first()).then_some(lister)
     }
 }
 

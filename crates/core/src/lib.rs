@@ -41,6 +41,7 @@ pub mod directory;
 mod dispatch;
 pub mod exchange;
 pub mod frames;
+mod guarding;
 mod guards;
 mod hold_down;
 pub mod ids;
@@ -268,7 +269,7 @@ impl Core {
             ),
             subscribers: Subscribers::new(mutants),
             interest: Interest::new(config.interest),
-            guards: Guards::new(config.rooms.most),
+            guards: Guards::new(config.rooms.most, mutants),
             mutants,
         };
         let mut core = Core {

@@ -16,7 +16,7 @@
 use std::collections::BTreeSet;
 
 use super::Core;
-use super::api::{Join, JoinRefusal, Output, bans_network, record_id};
+use super::api::{Join, JoinRefusal, Output, bans_network};
 use super::ids::{HubId, LeaveReason, Moment, NetworkKey, Now};
 use super::interest::InterestDue;
 use super::routing::Routing;
@@ -39,16 +39,6 @@ impl Core {
     /// Whether a network is of interest here.
     pub fn is_interested(&self, network: &NetworkKey) -> bool {
         self.routing.interest.includes(network)
-    }
-
-    /// Whether this hub guards a room, which one other hub lists.
-    pub fn is_guarding(&self, network: &NetworkKey) -> bool {
-        self.routing.guards.includes(network)
-    }
-
-    /// How many rooms this hub guards.
-    pub fn guarded(&self) -> usize {
-        self.routing.guards.len()
     }
 
     /// Whether a peer here, or a hub behind a neighbour, needs a set of one network.
@@ -124,23 +114,6 @@ impl Core {
     /// Whether the members of a network are known, and the room if it is one.
     fn is_known(&self, now: Now, network: &NetworkKey) -> bool {
         self.routing.unanswered(now.at, network).is_empty() && !self.is_between_hubs(network)
-    }
-
-    /// Whether joins wait once more, for another hub to take the room over: it does so once the hold is over.
-    fn waits_for_take_over(&mut self, now: Now, network: &NetworkKey) -> bool {
-        let limit = now.at + self.hold;
-        self.is_between_hubs(network) && self.routing.interest.wait_longer(network, limit)
-    }
-
-    /// Whether another hub may be about to take a room over: all hubs that list it are out of reach, and nothing is
-    /// known of it here.
-    fn is_between_hubs(&self, network: &NetworkKey) -> bool {
-        if !network.is_room() || self.mutants.lost_room_not_waited_for() {
-            return false;
-        }
-        let listing = self.directory.read().lines().hubs_in(network);
-        let is_lost = |hub: &HubId| !self.routing.topology.is_reachable(*hub);
-        !listing.is_empty() && listing.iter().all(is_lost) && !self.is_room_known(network)
     }
 
     pub(super) fn go_on_where_known(&mut self, now: Now) {
@@ -232,17 +205,6 @@ impl Core {
         self.routing.review_network(network);
     }
 
-    /// Whether the hub that shows a room's record is out of reach, and in its hold: the record must be here when it is
-    /// over.
-    fn may_be_lost_soon(&self, network: &NetworkKey) -> bool {
-        if !network.is_room() || self.mutants.hold_outlasts_interest() {
-            return false;
-        }
-        let records = self.directory.read().claims_of_id(network, &record_id());
-        let mut hubs = records.iter().map(|record| &record.hub);
-        hubs.any(|hub| self.routing.hold_down.is_held(hub))
-    }
-
     /// A set changed.
     pub(super) fn on_set_advanced(&mut self, now: Now, set: &Set) {
         match &set.scope {
@@ -275,13 +237,7 @@ impl Core {
             self.rest_if_whole(now);
             self.counters.turns += 1;
         }
-        if self.routing.interest.is_active() {
-            let routes = self.routing.topology.routes();
-            let me = self.me;
-            let hubs = routes.by_hub.keys().chain(std::iter::once(&me)).copied();
-            let staying: Vec<HubId> = hubs.filter(|hub| self.stays(hub)).collect();
-            self.routing.guard_among(now.at, staying);
-        }
+        self.look_at_guards(now);
     }
 
     /// Once every hub's whole set is here, there is no interest.

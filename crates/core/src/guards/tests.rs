@@ -3,7 +3,7 @@
 use super::*;
 use crate::directory::{ClaimQuota, Directory};
 use crate::frames::{Change, Claim, Entry, Set};
-use crate::ids::{ClaimNo, Dialect, Hlc, Incarnation, LeaveReason, PeerId};
+use crate::ids::{ClaimNo, Dialect, Hlc, Incarnation, LeaveReason, Moment, PeerId};
 
 fn hub(no: u8) -> HubId {
     HubId([no; 20])
@@ -14,8 +14,8 @@ fn room(no: u64) -> NetworkKey {
 }
 
 fn guards(staying: &[HubId]) -> Guards {
-    let mut guards = Guards::new(1_000);
-    guards.staying = staying.iter().map(|hub| (hash(hub), *hub)).collect();
+    let mut guards = Guards::new(1_000, Mutants::NONE);
+    guards.set_staying(staying.to_vec());
     guards
 }
 
@@ -26,39 +26,82 @@ fn of_the_hubs_that_stay_one_guards_each_room_and_it_takes_over_first() {
     let mut rooms_of = [0; 9];
     for no in 0..900 {
         let (room, lister) = (room(no), hubs[(no % 9) as usize]);
-        let is_first = |me: &HubId| guards.is_first(*me, &room, lister, Mutants::NONE);
-        let others = hubs.iter().filter(|hub| **hub != lister);
-        let firsts: Vec<&HubId> = others.clone().filter(|hub| is_first(hub)).collect();
+        let guardians = hubs
+            .iter()
+            .filter(|me| guards.is_guardian(**me, &room, lister));
+        let guardians: Vec<&HubId> = guardians.collect();
         let order = TakeOverOrder::of(&room);
+        let others = hubs.iter().filter(|hub| **hub != lister);
         let first = others.min_by_key(|hub| order.rank(hub)).unwrap();
-        assert_eq!(firsts, [first]);
+        assert_eq!(guardians, [first]);
         rooms_of[usize::from(first.0[0])] += 1;
     }
-    assert!(
-        rooms_of.iter().all(|count| (60..140).contains(count)),
-        "{rooms_of:?}"
-    );
+    let is_fair = |count: &i32| (60..140).contains(count);
+    assert!(rooms_of.iter().all(is_fair), "{rooms_of:?}");
 }
 
 #[test]
 fn a_hub_guards_twice_its_part_of_another_hub_s_rooms_and_a_few_more() {
     let hubs: Vec<HubId> = (0..200).map(hub).collect();
     assert_eq!(guards(&hubs).share(), 2 * 1_000 / 200 + 32);
-    assert_eq!(guards(&hubs[..1]).share(), 2_032);
     assert_eq!(guards(&[]).share(), 2_032);
+    let (me, other) = (hub(1), hub(2));
+    let mut guards = guards(&[me, other]);
+    guards.most_rooms = 1;
+    // Two hubs: the room of each is guarded by the other.
+    for no in 0..40 {
+        let decided = guards.decide(me, &room(no), Some(other));
+        assert_eq!(decided == Decided::Guarded, no < 33);
+    }
+    assert_eq!((guards.len(), guards.take_place()), (33, Some(0)));
+    assert_eq!(
+        guards.decide(me, &room(40), Some(hub(3))),
+        Decided::AsBefore
+    );
+    guards.try_again();
+    assert_eq!(guards.take_place(), Some(0), "there was no space");
+    assert_eq!(guards.decide(me, &room(1), None), Decided::LetGo);
+    assert_eq!(guards.decide(me, &room(39), Some(other)), Decided::Guarded);
+    guards.try_again();
+    assert_eq!(guards.take_place(), None);
 }
 
 #[test]
-fn what_a_hub_guards_of_each_other_hub_is_counted() {
+fn a_room_is_guarded_while_one_other_hub_lists_it_and_no_other_comes_first() {
+    let (me, other, room) = (hub(1), hub(2), room(1));
     let mut guards = guards(&[]);
-    guards.begin(&room(1), hub(1));
-    guards.begin(&room(2), hub(1));
-    guards.begin(&room(3), hub(2));
-    assert_eq!((guards.len(), guards.of_hub.get(&hub(1))), (3, Some(&2)));
-    assert!(guards.includes(&room(3)) && !guards.includes(&room(4)));
-    assert_eq!(guards.end(&room(3)), Some(hub(2)));
-    assert_eq!(guards.end(&room(3)), None);
-    assert_eq!(guards.of_hub.get(&hub(2)), None);
+    let decide = |guards: &mut Guards, lister| guards.decide(me, &room, lister);
+    assert_eq!(
+        decide(&mut guards, Some(other)),
+        Decided::AsBefore,
+        "who stays is not known"
+    );
+    guards.set_staying(vec![other, me]);
+    assert_eq!(guards.take_place(), Some(0));
+    assert_eq!(decide(&mut guards, Some(me)), Decided::AsBefore);
+    assert_eq!(decide(&mut guards, Some(other)), Decided::Guarded);
+    assert_eq!(decide(&mut guards, Some(other)), Decided::AsBefore);
+    guards.set_staying(vec![me, other]);
+    assert_eq!(guards.take_place(), None, "the same hubs");
+    // The hub that lists it is lost.
+    guards.set_staying(vec![me]);
+    assert_eq!(decide(&mut guards, Some(other)), Decided::AsBefore);
+    assert!(guards.includes(&room));
+    assert_eq!(
+        decide(&mut guards, Some(hub(3))),
+        Decided::Guarded,
+        "for another hub"
+    );
+    assert_eq!(guards.of_hub, BTreeMap::from([(hub(3), 1)]));
+    // This hub drains.
+    guards.set_staying(vec![other]);
+    assert_eq!(decide(&mut guards, Some(hub(3))), Decided::LetGo);
+    assert_eq!(guards.of_hub, BTreeMap::new());
+    guards.review([
+        room.clone(),
+        NetworkKey::new(Dialect::Pigeon, "no room").unwrap(),
+    ]);
+    assert_eq!(guards.take_undecided(), BTreeSet::from([room.clone()]));
 }
 
 /// A directory with these lines.
