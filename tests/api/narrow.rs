@@ -23,32 +23,44 @@ async fn metric(hub: &HubProcess, name: &str) -> String {
     value.unwrap_or_default().trim().to_owned()
 }
 
+/// The ids of the hubs: by the order of take-over the fourth guards all rooms here that one other hub lists.
+const IDS: [&str; 4] = [
+    "1111111111111111111111111111111111111111",
+    "2222222222222222222222222222222222222222",
+    "3333333333333333333333333333333333333333",
+    "ffffffffffffffffffffffffffffffffffffffbf",
+];
+
 /// A chain of three hubs. The first holds the room "notes", with ada as its host and bob as a member. The second holds
-/// the room "empty", which has no member. The third has no client, and knows only that the rooms exist.
-async fn chain() -> [HubProcess; 3] {
+/// the room "empty", which has no member. The third has no client, and knows only that the rooms exist. The fourth, beside
+/// the first, guards both rooms.
+async fn chain() -> [HubProcess; 4] {
     chain_of(|builder| builder).await
 }
 
-async fn chain_of(more: impl Fn(HubBuilder) -> HubBuilder) -> [HubProcess; 3] {
-    let first = more(narrow(HubProcess::builder())).start().await;
-    let second = more(narrow(first.neighbour())).start().await;
-    let third = more(narrow(second.neighbour())).start().await;
-    furnished([first, second, third]).await
+async fn chain_of(more: impl Fn(HubBuilder) -> HubBuilder) -> [HubProcess; 4] {
+    let start = |builder, id| more(narrow(builder)).env("HUB_ID", id).start();
+    let first = start(HubProcess::builder(), IDS[0]).await;
+    let second = start(first.neighbour(), IDS[1]).await;
+    let third = start(second.neighbour(), IDS[2]).await;
+    let fourth = start(first.neighbour(), IDS[3]).await;
+    furnished([first, second, third, fourth]).await
 }
 
 /// These hubs, with the rooms of [`chain`].
-async fn furnished([first, second, third]: [HubProcess; 3]) -> [HubProcess; 3] {
-    for hub in [&first, &second, &third] {
-        hub.reaches_hubs(2).await;
+async fn furnished(hubs: [HubProcess; 4]) -> [HubProcess; 4] {
+    let [first, second, third, _] = &hubs;
+    for hub in &hubs {
+        hub.reaches_hubs(3).await;
     }
     let notes = json!({"roomId": "notes", "roomName": "Notes", "hostId": "ada", "content": "kept"});
-    for (hub, said) in [(&first, notes), (&second, json!({"roomId": "empty"}))] {
+    for (hub, said) in [(first, notes), (second, json!({"roomId": "empty"}))] {
         let made = post(hub, "/api/rooms", &said).await;
         assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
     }
-    let joined = post(&first, "/api/rooms/notes/join", &json!({"userId": "bob"})).await;
+    let joined = post(first, "/api/rooms/notes/join", &json!({"userId": "bob"})).await;
     assert_eq!(joined.status, StatusCode::OK, "{}", joined.body);
-    for hub in [&first, &second, &third] {
+    for hub in &hubs {
         eventually("the mesh is narrow", async || {
             metric(hub, "hubmesh_mesh_narrow").await == "1"
         })
@@ -56,16 +68,16 @@ async fn furnished([first, second, third]: [HubProcess; 3]) -> [HubProcess; 3] {
     }
     // The third hub is narrow once it follows no room of the others. Its one interest is the bans, as at every hub.
     eventually("both rooms are listed, and not followed", async || {
-        let told = get(&third, "/api/rooms", StatusCode::OK).await;
-        told["count"] == 2 && metric(&third, "hubmesh_mesh_interests").await == "1"
+        let told = get(third, "/api/rooms", StatusCode::OK).await;
+        told["count"] == 2 && metric(third, "hubmesh_mesh_interests").await == "1"
     })
     .await;
-    [first, second, third]
+    hubs
 }
 
 #[tokio::test]
 async fn the_list_of_rooms_has_those_of_all_hubs_page_by_page() {
-    let [first, second, third] = chain().await;
+    let [first, second, third, _fourth] = chain().await;
     let told = get(&third, "/api/rooms", StatusCode::OK).await;
     let rooms = told["rooms"].as_array().expect("a list");
     let shown: Vec<Value> = rooms
@@ -125,7 +137,7 @@ async fn the_list_of_rooms_has_those_of_all_hubs_page_by_page() {
 
 #[tokio::test]
 async fn one_room_is_known_at_the_hub_that_is_asked_and_forgotten_again() {
-    let [first, _second, third] = chain().await;
+    let [first, _second, third, _fourth] = chain().await;
     let told = get(&third, "/api/rooms/notes", StatusCode::OK).await;
     assert_eq!(told["metadata"]["content"], "kept");
     assert_eq!(told["metadata"]["peerCount"], 2);
@@ -149,7 +161,7 @@ async fn one_room_is_known_at_the_hub_that_is_asked_and_forgotten_again() {
 
 #[tokio::test]
 async fn the_rooms_and_members_of_all_hubs_are_counted() {
-    let [_first, _second, third] = chain().await;
+    let [_first, _second, third, _fourth] = chain().await;
     eventually("all are counted", async || {
         let told = get(&third, "/api/stats", StatusCode::OK).await;
         let server = &told["server"];
@@ -162,7 +174,7 @@ async fn the_rooms_and_members_of_all_hubs_are_counted() {
 
 #[tokio::test]
 async fn a_user_enters_leaves_and_creates_a_room_at_any_hub() {
-    let [first, _second, third] = chain().await;
+    let [first, _second, third, _fourth] = chain().await;
     let again = json!({"roomId": "notes", "hostId": "ada"});
     let again = post(&third, "/api/rooms", &again).await;
     assert_eq!(again.status, StatusCode::CONFLICT, "{}", again.body);
@@ -182,7 +194,7 @@ async fn a_user_enters_leaves_and_creates_a_room_at_any_hub() {
 
 #[tokio::test]
 async fn a_user_leaves_at_a_hub_that_does_not_know_the_room() {
-    let [first, _second, third] = chain().await;
+    let [first, _second, third, _fourth] = chain().await;
     let left = post(&third, "/api/rooms/notes/leave", &json!({"userId": "bob"})).await;
     assert_eq!(left.status, StatusCode::OK, "{}", left.body);
     has_members(&first, "notes", 1).await;
@@ -191,7 +203,7 @@ async fn a_user_leaves_at_a_hub_that_does_not_know_the_room() {
 #[tokio::test]
 async fn a_connection_keeps_its_id_at_a_hub_that_does_not_know_the_room() {
     let replace = |builder: HubBuilder| builder.env("DUPLICATE_PEER", "replace");
-    let [first, _second, third] = chain_of(replace).await;
+    let [first, _second, third, _fourth] = chain_of(replace).await;
     let mut eve = authenticated(&first, "eve", "notes").await;
     let enter = json!({"type": "join-room", "data": {"userName": "Connected"}});
     assert_eq!(eve.ask(enter).await["type"], "room-joined");
@@ -205,7 +217,7 @@ async fn a_connection_keeps_its_id_at_a_hub_that_does_not_know_the_room() {
 
 #[tokio::test]
 async fn a_hub_that_does_not_answer_is_named_and_what_others_know_is_shown() {
-    let [mut first, _second, third] = chain().await;
+    let [mut first, _second, third, _fourth] = chain().await;
     let id = get(&first, "/stats", StatusCode::OK).await["hubPeerId"].take();
     signal(&first, Signal::STOP);
     let room = async { get(&third, "/api/rooms/notes", StatusCode::SERVICE_UNAVAILABLE).await };
@@ -243,24 +255,26 @@ async fn a_hub_that_does_not_answer_is_named_and_what_others_know_is_shown() {
     first.kill9().await;
 }
 
-/// Three hubs that are all linked with each other, so that none is on the way to another. The first has bob in "notes" and
-/// a room of its own, the second has cy in "notes". The third knows only that the rooms exist.
+/// The hubs of [`chain`], but with a link between the third and the first, so that none is on the way from one to the
+/// other. The first has bob in "notes" and a room of its own, the second has cy in "notes". The third knows only that the
+/// rooms exist.
 async fn silent_beside_another(
     more: impl Fn(HubBuilder) -> HubBuilder,
-) -> ([HubProcess; 3], Value) {
-    let first = more(narrow(HubProcess::builder())).start().await;
-    let second = more(narrow(first.neighbour())).start().await;
+) -> ([HubProcess; 4], Value) {
+    let start = |builder, id| more(narrow(builder)).env("HUB_ID", id).start();
+    let first = start(HubProcess::builder(), IDS[0]).await;
+    let second = start(first.neighbour(), IDS[1]).await;
     let both = format!("{},{}", first.ws_url(), second.ws_url());
-    let third = HubProcess::builder().env("BOOTSTRAP_HUBS", &both);
-    let third = more(narrow(third)).start().await;
-    eventually("all are linked", async || {
+    let third = start(HubProcess::builder().env("BOOTSTRAP_HUBS", &both), IDS[2]).await;
+    let fourth = start(first.neighbour(), IDS[3]).await;
+    eventually("the third is linked with both", async || {
         let hubs = get(&third, "/hubs", StatusCode::OK).await;
         let direct = |hub: &&Value| hub["direct"] == true;
         let hubs = hubs["hubs"].as_array().expect("a list");
         hubs.iter().filter(direct).count() == 2
     })
     .await;
-    let [first, second, third] = furnished([first, second, third]).await;
+    let [first, second, third, fourth] = furnished([first, second, third, fourth]).await;
     post(&first, "/api/rooms", &json!({"roomId": "own"})).await;
     // The room's record is at the hub of its host.
     for user in ["ada", "bob"] {
@@ -278,24 +292,31 @@ async fn silent_beside_another(
     })
     .await;
     let id = get(&first, "/stats", StatusCode::OK).await["hubPeerId"].take();
-    ([first, second, third], id)
+    ([first, second, third, fourth], id)
 }
 
 #[tokio::test]
 async fn a_user_at_a_silent_hub_beside_another_one_neither_leaves_nor_loses_its_id() {
     let replace = |builder: HubBuilder| builder.env("DUPLICATE_PEER", "replace");
-    let ([mut first, _second, third], id) = silent_beside_another(replace).await;
+    let ([mut first, _second, third, _fourth], id) = silent_beside_another(replace).await;
     signal(&first, Signal::STOP);
     // The second hub follows the room. It may pass on in time what it has of the silent hub: then the user is known, and
     // counts as connected.
     for path in ["/api/rooms/notes/leave", "/api/rooms/notes/join"] {
         let told = post(&third, path, &json!({"userId": "bob"})).await;
-        let named = match told.status {
-            StatusCode::CONFLICT => Value::Null,
-            StatusCode::SERVICE_UNAVAILABLE => json!([id]),
-            other => panic!("{path}: {other} {}", told.body),
-        };
-        assert_eq!(told.json()["notAnswered"], named, "{path}: {}", told.body);
+        let body = told.json();
+        let named = body["notAnswered"].as_array();
+        match told.status {
+            StatusCode::CONFLICT => assert_eq!(named, None, "{path}: {body}"),
+            // On a busy machine the way to the second hub may lead through the silent one, so that both are named.
+            StatusCode::SERVICE_UNAVAILABLE => {
+                assert!(
+                    named.is_some_and(|hubs| hubs.contains(&id)),
+                    "{path}: {body}"
+                );
+            }
+            other => panic!("{path}: {other} {body}"),
+        }
     }
     let room = get(&third, "/api/rooms/notes", StatusCode::OK).await;
     assert_eq!(room["metadata"]["hostId"], "cy", "{room}");
@@ -310,7 +331,7 @@ async fn a_user_at_a_silent_hub_beside_another_one_neither_leaves_nor_loses_its_
 
 #[tokio::test]
 async fn a_list_has_what_another_hub_knows_beside_a_silent_one() {
-    let ([mut first, _second, third], id) = silent_beside_another(|builder| builder).await;
+    let ([mut first, _second, third, _fourth], id) = silent_beside_another(|builder| builder).await;
     signal(&first, Signal::STOP);
     eventually(
         "it is named, and its room is in the answer of the other",
