@@ -101,8 +101,10 @@ impl Terminal {
         self.types("stty -echo; PS1= PS2=; echo \"sh\"\"ell $$.\"\n")
             .await;
         self.shows("shell ").await;
-        let shown = self.shows(".\n").await.parse().expect("a pid");
-        self.session = Pid::from_raw(shown);
+        let shell = self.shows(".\n").await.parse().expect("a pid");
+        // The leader is the `sh` that `script` starts. Whether bash takes its place or is its child depends on that `sh`.
+        self.session = session_of(shell).and_then(Pid::from_raw);
+        assert!(self.session.is_some(), "the shell {shell} has a session");
     }
 
     /// The directory in which the shell began.
