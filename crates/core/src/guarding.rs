@@ -36,7 +36,7 @@ impl Core {
         }
         let listing = self.directory.read().lines().hubs_in(network);
         let is_lost = |hub: &HubId| !self.routing.topology.is_reachable(*hub);
-        !listing.is_empty() && listing.iter().all(is_lost) && !self.is_room_known(network)
+        !listing.is_empty() && listing.iter().all(is_lost) && self.known_record(network).is_none()
     }
 
     /// Whether the hub that shows a room's record is out of reach, and in its hold: the record must be here when it is

@@ -171,9 +171,13 @@ impl Interest {
 
     /// This hub guards a network no more.
     pub(super) fn on_guard_end(&mut self, now: Moment, network: &NetworkKey) {
+        self.lasts_until(network, now + self.config.linger);
+    }
+
+    /// A network is of interest until then, or longer if it was before.
+    fn lasts_until(&mut self, network: &NetworkKey, at: Moment) {
         let before = self.networks.get(network).and_then(|held| held.ends);
-        let ends = now + self.config.linger;
-        self.ends_at(network, before.map_or(ends, |before| before.max(ends)));
+        self.ends_at(network, before.map_or(at, |before| before.max(at)));
     }
 
     /// A peer asks to be in a network, which may be about to be taken over. Returns the join if it need not wait; also
@@ -212,14 +216,13 @@ impl Interest {
         let fresh = !self.includes(network);
         let held = self.networks.entry(network.clone()).or_default();
         let limit = now + self.config.wait;
-        // The interest outlasts the wait.
-        let ends = held.ends.max(Some(limit + self.config.linger));
         if self.looks.insert(network.clone()) && held.limit.is_none() {
             held.limit = Some(limit);
             self.due.insert((limit, network.clone()));
         }
-        if !has_members && let Some(ends) = ends {
-            self.ends_at(network, ends);
+        if !has_members {
+            // The interest outlasts the wait.
+            self.lasts_until(network, limit + self.config.linger);
         }
         fresh
     }

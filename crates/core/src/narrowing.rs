@@ -128,11 +128,15 @@ impl Core {
         }
     }
 
-    /// Decides the joins that waited in a network, and ends the look at it.
-    fn go_on(&mut self, now: Now, network: &NetworkKey) {
+    fn end_look(&mut self, network: &NetworkKey) {
         if self.routing.interest.end_look(network) {
             self.see(network.clone());
         }
+    }
+
+    /// Decides the joins that waited in a network, and ends the look at it.
+    fn go_on(&mut self, now: Now, network: &NetworkKey) {
+        self.end_look(network);
         for join in self.routing.interest.go_on(network) {
             self.decide(now, join);
         }
@@ -159,9 +163,7 @@ impl Core {
         while let Some((network, due)) = self.routing.interest.take_due(now.at) {
             match due {
                 InterestDue::GoOn if self.waits_for_take_over(now, &network) => {
-                    if self.routing.interest.end_look(&network) {
-                        self.see(network);
-                    }
+                    self.end_look(&network);
                 }
                 InterestDue::GoOn => {
                     let mut tardy = self.routing.unlined(now.at);

@@ -284,17 +284,12 @@ impl Core {
     }
 
     /// The record of a room: the visible record, or the last one that this hub saw, or one that waits to be taken over.
-    fn known_record(&self, network: &NetworkKey) -> Option<RoomRecord> {
+    pub(super) fn known_record(&self, network: &NetworkKey) -> Option<RoomRecord> {
         let directory = self.directory.read();
         let seen = visible_record(&directory.claims_of_id(network, &record_id()));
         let followed = self.presence.rooms.followed.get(network);
         seen.or_else(|| followed.and_then(|followed| followed.record.clone()))
             .or_else(|| self.presence.rooms.lost.record(network))
-    }
-
-    /// Whether something is known here of a room that may be lost.
-    pub(super) fn is_room_known(&self, network: &NetworkKey) -> bool {
-        self.known_record(network).is_some()
     }
 
     fn end_room(&mut self, now: Now, network: &NetworkKey) {

@@ -99,20 +99,6 @@ async fn look_at<B: Backend>(
     app.look_at(call, &network).await
 }
 
-/// Has a room known here before a change to it. If hubs that know the room do not answer, the change is refused, or
-/// they are given if the room is known nevertheless.
-async fn look_before_change<B: Backend>(
-    app: &Arc<App<B>>,
-    call: &Call,
-    network: &NetworkKey,
-) -> Result<Vec<String>, Answered> {
-    let not_answered = app.look_at(call, network).await?;
-    match app.backend.room(network) {
-        None if !not_answered.is_empty() => Err(no_answer(not_answered)),
-        _ => Ok(not_answered),
-    }
-}
-
 /// The rooms of the mesh, with members or without.
 #[utoipa::path(
     get, path = "/api/rooms", tag = "rooms", params(Paging), security((), ("token" = []), ("operator" = [])),
@@ -457,7 +443,10 @@ pub(super) fn join<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
         let expires_ms = changer.grant.expires_ms;
         if !app.backend.renew_visit(&network, &peer, expires_ms) {
             // The user may be a member at a hub that this one does not know of.
-            let not_answered = look_before_change(&app, &call, &network).await?;
+            let not_answered = app.look_at(&call, &network).await?;
+            if app.backend.room(&network).is_none() && !not_answered.is_empty() {
+                return Err(no_answer(not_answered));
+            }
             let replaces = app.config.mesh.duplicate_peer == DuplicatePeer::Replace;
             if app.backend.hub_of(&network, &peer).is_some() {
                 app.ends_no_connection(&network, &peer).await?;

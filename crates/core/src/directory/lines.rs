@@ -4,16 +4,19 @@
 //! claims, and only that hub authors them. So they are kept in a directory of their own: each line is a claim of one
 //! fixed id, with the number of members in the place of the claim's clock.
 
+use std::sync::LazyLock;
+
 use super::super::ids::{
     ClaimNo, Hlc, HubId, Incarnation, LeaveReason, Moment, NetworkKey, PeerId,
 };
 use super::super::mutants::Mutants;
 use super::Directory;
 use super::quota::ClaimQuota;
+use super::store::ClaimRecord;
 use crate::frames::Claim;
 
 /// The id of every line.
-const LINE: &str = "n";
+static LINE_ID: LazyLock<PeerId> = LazyLock::new(|| PeerId::Text("n".into()));
 
 /// All lines; `None` while every hub exchanges whole sets.
 #[derive(Debug, Default)]
@@ -21,10 +24,6 @@ pub struct Lines {
     all: Option<Box<Directory>>,
     /// The numbers that lines of this hub have used.
     given: u64,
-}
-
-fn line_id() -> PeerId {
-    PeerId::Text(LINE.into())
 }
 
 impl Lines {
@@ -75,7 +74,7 @@ impl Lines {
         );
         all.author(&Claim {
             network: network.clone(),
-            peer: line_id(),
+            peer: LINE_ID.clone(),
             claim,
             hlc: Hlc::from_wall(size as u64),
             quiet: true,
@@ -144,13 +143,8 @@ impl Lines {
     /// The only hub that has a visible line of a network, be it this one; `None` if there is none, or another.
     pub(in super::super) fn only_shown_in(&self, network: &NetworkKey) -> Option<HubId> {
         let all = self.sets()?;
-        let network = *all.by_name.get(network)?;
-        let peer = line_id();
-        let lines = all
-            .store
-            .find(network, &peer)
-            .map(|no| all.store.record(no).origin);
-        let mut shown = lines.filter(|no| all.origin_visible(*no));
+        let origins = all.lines_in(network).map(|line| line.origin);
+        let mut shown = origins.filter(|no| all.origin_visible(*no));
         let first = shown.next()?;
         shown
             .all(|other| other == first)
@@ -211,29 +205,22 @@ impl Lines {
 }
 
 impl Directory {
+    /// The lines of a network, one of each hub that has one.
+    fn lines_in(&self, network: &NetworkKey) -> impl Iterator<Item = &ClaimRecord> {
+        let network = self.by_name.get(network).copied().into_iter();
+        let lines = network.flat_map(|network| self.store.find(network, &LINE_ID));
+        lines.map(|no| self.store.record(no))
+    }
+
     fn own_line(&self, network: &NetworkKey) -> Option<(ClaimNo, usize)> {
-        let network = *self.by_name.get(network)?;
-        let peer = line_id();
-        let mut records = self
-            .store
-            .find(network, &peer)
-            .map(|no| self.store.record(no));
-        let own = records.find(|record| record.origin == self.own_no)?;
+        let mut lines = self.lines_in(network);
+        let own = lines.find(|line| line.origin == self.own_no)?;
         Some((own.claim(), usize::try_from(own.hlc.wall_ms()).unwrap_or(0)))
     }
 
     fn listing(&self, network: &NetworkKey) -> impl Iterator<Item = HubId> {
-        let network = self.by_name.get(network).copied();
-        let lines = network.map(|network| {
-            let peer = line_id();
-            let found: Vec<HubId> = self
-                .store
-                .find(network, &peer)
-                .map(|no| self.origin_hub(self.store.record(no).origin))
-                .collect();
-            found
-        });
-        lines.into_iter().flatten()
+        self.lines_in(network)
+            .map(|line| self.origin_hub(line.origin))
     }
 
     fn shown_lines(&self, hub: &HubId) -> impl Iterator<Item = (NetworkKey, usize)> {
