@@ -22,7 +22,6 @@ mod rooms;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use http_body_util::Full;
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use hub_process::{HttpAnswer, HubProcess, eventually, send};
@@ -59,12 +58,6 @@ async fn authenticated(hub: &HubProcess, user: &str, room: &str) -> JsonClient {
     let said = json!({"type": "auth", "userId": user, "roomId": room});
     assert_eq!(client.ask(said).await["data"]["status"], "authenticated");
     client
-}
-
-/// Sends a signal to the process of a hub. A stopped one stays a part of the mesh and does not answer.
-fn signal(hub: &HubProcess, signal: Signal) {
-    let pid = i32::try_from(hub.pid()).ok().and_then(Pid::from_raw);
-    kill_process(pid.expect("a valid pid"), signal).expect("the hub is there");
 }
 
 /// Waits until the hub knows the room with this many members.

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::hub_process::{HubBuilder, HubProcess, eventually};
-use crate::{authenticated, get, has_members, post, signal};
+use crate::{authenticated, get, has_members, post};
 
 /// The mesh is narrow from the first peer on. A hub that does not answer stays a part of the mesh for longer than a
 /// test takes.
@@ -39,16 +39,20 @@ async fn chain() -> [HubProcess; 4] {
 }
 
 async fn chain_of(more: impl Fn(HubBuilder) -> HubBuilder) -> [HubProcess; 4] {
+    furnished(more, |_, second| second.neighbour()).await
+}
+
+/// The hubs of [`chain`] with their rooms. The third is linked with others as `third` says.
+async fn furnished(
+    more: impl Fn(HubBuilder) -> HubBuilder,
+    third: impl FnOnce(&HubProcess, &HubProcess) -> HubBuilder,
+) -> [HubProcess; 4] {
     let start = |builder, id| more(narrow(builder)).env("HUB_ID", id).start();
     let first = start(HubProcess::builder(), IDS[0]).await;
     let second = start(first.neighbour(), IDS[1]).await;
-    let third = start(second.neighbour(), IDS[2]).await;
+    let third = start(third(&first, &second), IDS[2]).await;
     let fourth = start(first.neighbour(), IDS[3]).await;
-    furnished([first, second, third, fourth]).await
-}
-
-/// These hubs, with the rooms of [`chain`].
-async fn furnished(hubs: [HubProcess; 4]) -> [HubProcess; 4] {
+    let hubs = [first, second, third, fourth];
     let [first, second, third, _] = &hubs;
     for hub in &hubs {
         hub.reaches_hubs(3).await;
@@ -219,7 +223,7 @@ async fn a_connection_keeps_its_id_at_a_hub_that_does_not_know_the_room() {
 async fn a_hub_that_does_not_answer_is_named_and_what_others_know_is_shown() {
     let [mut first, _second, third, _fourth] = chain().await;
     let id = get(&first, "/stats", StatusCode::OK).await["hubPeerId"].take();
-    signal(&first, Signal::STOP);
+    first.signal(Signal::STOP);
     let room = async { get(&third, "/api/rooms/notes", StatusCode::SERVICE_UNAVAILABLE).await };
     let list = async {
         let mut list = Value::Null;
@@ -261,12 +265,11 @@ async fn a_hub_that_does_not_answer_is_named_and_what_others_know_is_shown() {
 async fn silent_beside_another(
     more: impl Fn(HubBuilder) -> HubBuilder,
 ) -> ([HubProcess; 4], Value) {
-    let start = |builder, id| more(narrow(builder)).env("HUB_ID", id).start();
-    let first = start(HubProcess::builder(), IDS[0]).await;
-    let second = start(first.neighbour(), IDS[1]).await;
-    let both = format!("{},{}", first.ws_url(), second.ws_url());
-    let third = start(HubProcess::builder().env("BOOTSTRAP_HUBS", &both), IDS[2]).await;
-    let fourth = start(first.neighbour(), IDS[3]).await;
+    let both = |first: &HubProcess, second: &HubProcess| {
+        let both = format!("{},{}", first.ws_url(), second.ws_url());
+        HubProcess::builder().env("BOOTSTRAP_HUBS", both)
+    };
+    let [first, second, third, fourth] = furnished(more, both).await;
     eventually("the third is linked with both", async || {
         let hubs = get(&third, "/hubs", StatusCode::OK).await;
         let direct = |hub: &&Value| hub["direct"] == true;
@@ -274,7 +277,6 @@ async fn silent_beside_another(
         hubs.iter().filter(direct).count() == 2
     })
     .await;
-    let [first, second, third, fourth] = furnished([first, second, third, fourth]).await;
     post(&first, "/api/rooms", &json!({"roomId": "own"})).await;
     // The room's record is at the hub of its host.
     for user in ["ada", "bob"] {
@@ -299,7 +301,7 @@ async fn silent_beside_another(
 async fn a_user_at_a_silent_hub_beside_another_one_neither_leaves_nor_loses_its_id() {
     let replace = |builder: HubBuilder| builder.env("DUPLICATE_PEER", "replace");
     let ([mut first, _second, third, _fourth], id) = silent_beside_another(replace).await;
-    signal(&first, Signal::STOP);
+    first.signal(Signal::STOP);
     // The second hub follows the room. It may pass on in time what it has of the silent hub: then the user is known, and
     // counts as connected.
     for path in ["/api/rooms/notes/leave", "/api/rooms/notes/join"] {
@@ -325,14 +327,14 @@ async fn a_user_at_a_silent_hub_beside_another_one_neither_leaves_nor_loses_its_
     assert_eq!(room["notAnswered"], named, "{room}");
     let left = post(&third, "/api/rooms/notes/leave", &json!({"userId": "cy"})).await;
     assert_eq!(left.status, StatusCode::OK, "{}", left.body);
-    signal(&first, Signal::CONT);
+    first.signal(Signal::CONT);
     first.kill9().await;
 }
 
 #[tokio::test]
 async fn a_list_has_what_another_hub_knows_beside_a_silent_one() {
     let ([mut first, _second, third, _fourth], id) = silent_beside_another(|builder| builder).await;
-    signal(&first, Signal::STOP);
+    first.signal(Signal::STOP);
     eventually(
         "it is named, and its room is in the answer of the other",
         async || {
@@ -344,6 +346,6 @@ async fn a_list_has_what_another_hub_knows_beside_a_silent_one() {
         },
     )
     .await;
-    signal(&first, Signal::CONT);
+    first.signal(Signal::CONT);
     first.kill9().await;
 }

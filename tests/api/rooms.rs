@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::hub_process::{HttpAnswer, HubBuilder, HubProcess, eventually, send};
 use crate::json_client::JsonClient;
-use crate::{authenticated, get, has_members, post, post_as, signal};
+use crate::{authenticated, get, has_members, post, post_as};
 
 fn without_times(mut room: Value) -> Value {
     let members = room.as_object_mut().expect("an object");
@@ -395,14 +395,14 @@ async fn the_mesh_is_counted_hub_by_hub_and_whoever_does_not_answer_is_named() {
         (&json!(1), &json!(1))
     );
     let id = get(&second, "/stats", StatusCode::OK).await["hubPeerId"].take();
-    signal(&second, Signal::STOP);
+    second.signal(Signal::STOP);
     // The last answers of the hub count for a second.
     eventually("it is named", async || {
         let told = get(&first, "/api/stats", StatusCode::OK).await;
         told["notAnswered"] == json!([id]) && told["hubs"].as_array().map(Vec::len) == Some(1)
     })
     .await;
-    signal(&second, Signal::CONT);
+    second.signal(Signal::CONT);
     second.kill9().await;
 }
 

@@ -156,8 +156,13 @@ impl HubProcess {
 
     /// Asks the hub to drain and end, as `kill` does.
     pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends a signal to the process. While it is stopped, its sockets stay open and it answers nothing.
+    pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
-        kill_process(pid.expect("a valid pid"), Signal::TERM).expect("the hub is there");
+        kill_process(pid.expect("a valid pid"), signal).expect("the hub is there");
     }
 
     /// Waits until the process has ended.

@@ -58,7 +58,7 @@ async fn questions_have_a_pace_however_the_pages_are_cut() {
 async fn one_address_looks_at_no_more_networks_than_are_left_to_all_others() {
     let served = served().await;
     // Each look waits for a permit.
-    let asked = (0..=128).map(|number| {
+    let asked = (0..=LOOKS_OF_ONE).map(|number| {
         let served = &served;
         Box::pin(async move { served.get(&format!("/api/rooms/r{number}")).await })
     });
@@ -290,7 +290,10 @@ async fn a_hub_of_which_it_is_not_known_what_it_lists_is_waited_for_and_named() 
     assert_ne!(created.status, 503, "{}", created.body);
     // By the end of the next look its list is there.
     let (read, ()) = tokio::join!(room(&served, 2), async {
-        sleep(Duration::from_millis(50)).await;
+        eventually("it is waited for", async || {
+            echo.looked.load(Ordering::Relaxed) == 3
+        })
+        .await;
         echo.unlisted.lock().expect("nobody panicked").clear();
         echo.looks.add_permits(1);
     });

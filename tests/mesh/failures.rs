@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use hubmesh_client::{Event, PeerId, SignalKind};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::time::Instant;
 
-use crate::hub_process::HubProcess;
 use crate::peer::Peer;
 use crate::stage::{Site, all_linked, direct_hubs, eventually, hub_id, known_hubs, shaped};
 
@@ -73,12 +72,6 @@ async fn the_peers_of_a_killed_hub_are_gone_for_everybody_and_it_is_listed_no_mo
     watchers[0].reaches(&watchers[1], r#""still here""#).await;
 }
 
-/// Stops the process of a hub, or lets it go on. While it is stopped, its sockets stay open and it answers nothing.
-pub fn freeze(hub: &HubProcess, signal: Signal) {
-    let pid = i32::try_from(hub.pid()).ok().and_then(Pid::from_raw);
-    kill_process(pid.expect("a valid pid"), signal).expect("the hub is there");
-}
-
 #[tokio::test]
 async fn a_hub_that_hangs_is_given_up_and_welcome_again_when_it_goes_on() {
     let row = row().await;
@@ -88,14 +81,14 @@ async fn a_hub_that_hangs_is_given_up_and_welcome_again_when_it_goes_on() {
     watcher.sees(&hung.id).await;
     hung.sees(&watcher.id).await;
 
-    freeze(&row[2], Signal::STOP);
+    row[2].signal(Signal::STOP);
     let stopped = Instant::now();
     assert_eq!(watcher.loses(&hung.id).await, "hub-lost");
     assert!(stopped.elapsed() < LOADED);
     assert_eq!(bystander.loses(&hung.id).await, "hub-lost");
     assert_eq!(known_hubs(&row[0]).await.len(), 1);
 
-    freeze(&row[2], Signal::CONT);
+    row[2].signal(Signal::CONT);
     watcher.sees(&hung.id).await;
     bystander.sees(&hung.id).await;
     hung.sees(&watcher.id).await;

@@ -6,7 +6,6 @@ use http::{Method, StatusCode};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::failures::freeze;
 use crate::hub_process::{HubBuilder, HubProcess, eventually};
 use crate::peer::Peer;
 use crate::stage::{TOKEN, shaped};
@@ -91,7 +90,7 @@ async fn any_hub_tells_how_each_hub_is_and_who_is_where() {
 async fn a_hub_that_does_not_answer_is_named() {
     let ([first, second, third], _peers) = a_chain().await;
     let (answers, silent) = (id(&second).await, id(&third).await);
-    freeze(&third, Signal::STOP);
+    third.signal(Signal::STOP);
     let body = asked(&first, "/admin/api/hubs").await;
     assert_eq!(body["notAnswered"], json!([silent]), "{body}");
     let hubs = by_id(&body);

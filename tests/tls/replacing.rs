@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 
@@ -14,11 +14,6 @@ const OK: &str = "hubmesh_tls_reloads_total{result=\"ok\"}";
 const FAILED: &str = "hubmesh_tls_reloads_total{result=\"failed\"}";
 const LOOK_SOON: &str = "100";
 const STAYS: &str = "the old one stays in force";
-
-fn hang_up(hub: &HubProcess) {
-    let pid = i32::try_from(hub.pid()).ok().and_then(Pid::from_raw);
-    kill_process(pid.expect("a valid pid"), Signal::HUP).expect("the hub is there");
-}
 
 async fn shows(hub: &HubProcess, client: &Arc<ClientConfig>, wanted: &CertificateDer<'static>) {
     eventually("the new certificate is shown", async || {
@@ -84,7 +79,7 @@ async fn a_hang_up_has_the_files_looked_at_and_ends_nothing() {
     let peer = join(&hub, &client, "replacing").await;
     let new = authority.issue();
     files.put(&new);
-    hang_up(&hub);
+    hub.signal(Signal::HUP);
     shows(&hub, &client, &new.der).await;
     peer.fence().await;
     assert_eq!(metric(&hub, &client, OK).await, 1);
@@ -111,8 +106,8 @@ async fn a_broken_replacement_keeps_the_old_certificate_until_it_fits() {
     metric_is(&hub, &client, FAILED, 2).await;
     assert_eq!(shown(&hub, &client).await, old.der);
     // Each state is logged once, however often the hub looks at the files.
-    hang_up(&hub);
-    hang_up(&hub);
+    hub.signal(Signal::HUP);
+    hub.signal(Signal::HUP);
     files.put_key(&new.key);
     shows(&hub, &client, &new.der).await;
     assert_eq!(metric(&hub, &client, OK).await, 1);
