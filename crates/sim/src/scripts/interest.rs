@@ -18,7 +18,7 @@ use hubmesh_core::policy::Waiting;
 const STEP: Duration = Duration::from_millis(10);
 
 /// A mesh of more hubs than this is narrow.
-fn config(mutants: Mutants, seed: u64, full_hubs: usize) -> WorldConfig {
+pub(super) fn config(mutants: Mutants, seed: u64, full_hubs: usize) -> WorldConfig {
     let mut config = checked(mutants, seed);
     config.core.interest.full_hubs = full_hubs;
     config.core.interest.calm = secs(1);
@@ -48,6 +48,13 @@ fn claims(world: &mut World, at: HostNo, of: HostNo, network: &str) -> usize {
             .filter(|claim| claim.network == key(network))
             .count()
     })
+}
+
+/// Whether a hub has another one's line of a network.
+fn lists(world: &mut World, at: HostNo, of: HostNo, network: &str) -> bool {
+    let hub = world.host(of).id;
+    let core = world.core(at);
+    core.is_some_and(|core| core.directory().read().lines().lists(&hub, &key(network)))
 }
 
 pub(super) fn on_the_way(mutants: Mutants) -> Ended {
@@ -267,11 +274,7 @@ pub(super) fn looked_at(mutants: Mutants) -> Ended {
     )?;
     // Another hub comes to have members in it while it is still of interest: its line is there before its members.
     let third = world.join(1, &member("far", "c"));
-    let hub = world.host(1).id;
-    let is_listed = |world: &mut World| {
-        let core = world.core(2);
-        core.is_some_and(|core| core.directory().read().lines().lists(&hub, &far))
-    };
+    let is_listed = |world: &mut World| lists(world, 2, 1, "far");
     ensure(
         world.run_until_true(Duration::from_micros(100), secs(1), is_listed)
             && claims(&mut world, 2, 1, "far") == 0,
@@ -298,16 +301,12 @@ pub(super) fn looked_at(mutants: Mutants) -> Ended {
     world.run_for(secs(1));
     world.leave(last);
     world.run_for(secs(1));
-    let lists_it = |world: &mut World| {
-        let core = world.core(2);
-        core.is_some_and(|core| core.directory().read().lines().lists(&hub, &gone))
-    };
     let lacks = |world: &mut World| {
         let core = world.core(2);
         core.is_some_and(|core| !core.directory().read().unseen_hubs(&gone).is_empty())
     };
     ensure(
-        lists_it(&mut world) && lacks(&mut world),
+        lists(&mut world, 2, 1, "gone") && lacks(&mut world),
         "the line is gone as soon as the member",
     )?;
     world.look_at(2, &gone);

@@ -10,7 +10,7 @@ use hubmesh_core::ids::{ClaimNo, Dialect, Hlc, NetworkKey, PeerId};
 use hubmesh_core::mutants::Mutants;
 
 use super::rogues::{beset, life};
-use super::{Ended, checked, ensure, mesh, secs, settle};
+use super::{Ended, ensure, interest, mesh, secs, settle};
 use crate::sessions::{SessionNo, Status};
 use crate::world::{HostNo, Newcomer, World};
 
@@ -27,9 +27,10 @@ fn enter(world: &mut World, at: HostNo, peer: &str) -> SessionNo {
 
 /// A narrow mesh of this many hubs.
 fn narrow(mutants: Mutants, seed: u64, hubs: usize) -> Ended {
-    let mut config = checked(mutants, seed);
-    config.core.interest.full_hubs = 1;
-    settle(World::mesh(config, hubs), secs(15))
+    settle(
+        World::mesh(interest::config(mutants, seed, 1), hubs),
+        secs(15),
+    )
 }
 
 /// The hub that holds the record, by the claims of each hub itself, with what is kept.
@@ -304,10 +305,7 @@ pub(super) fn handed_on_in_a_narrow_mesh(mutants: Mutants) -> Ended {
 
 /// A mesh grows, is narrow from then on, and full again: the room has a guardian whenever it needs one.
 pub(super) fn guarded_as_hubs_come_and_go(mutants: Mutants) -> Ended {
-    let mut config = checked(mutants, 99);
-    config.core.interest.full_hubs = 4;
-    config.core.interest.calm = secs(1);
-    let mut world = settle(World::mesh(config, 4), secs(15))?;
+    let mut world = settle(World::mesh(interest::config(mutants, 99, 4), 4), secs(15))?;
     create(&mut world, 1, "ada");
     world.run_for(secs(1));
     for _ in 0..6 {
@@ -327,8 +325,7 @@ pub(super) fn guarded_as_hubs_come_and_go(mutants: Mutants) -> Ended {
 
 /// A hub that lists any number of rooms is guarded in as many as it might have.
 pub(super) fn many_guarded(mutants: Mutants) -> Ended {
-    let mut config = checked(mutants, 100);
-    config.core.interest.full_hubs = 1;
+    let mut config = interest::config(mutants, 100, 1);
     config.core.rooms.most = 30;
     let (mut world, rogue) = beset(config, 2, &[0, 1]);
     let incarnation = world.core(rogue).map_or(life(1), Core::incarnation);
