@@ -81,7 +81,13 @@ async fn fuzz(hub: &HubProcess, description: &str, more: &[&str]) {
             "--generation-database",
             "none",
         ])
-        .args(["--workers", WORKERS, "--request-timeout", "10", "--no-color"])
+        .args([
+            "--workers",
+            WORKERS,
+            "--request-timeout",
+            "10",
+            "--no-color",
+        ])
         .args(["--exclude-checks", EXCLUDED])
         .args(more)
         .current_dir(home.path())
