@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::directory::{Directory, OriginState};
-use super::ids::{HubId, Incarnation, LeaveReason, LinkId, Moment};
+use super::ids::{HubId, Incarnation, LeaveReason, LinkId, Moment, NetworkKey};
 use super::mutants::Mutants;
 use crate::frames::{Change, ControlFrame, Delta, Entry, Scope, Set};
 
@@ -182,6 +182,13 @@ impl Subscriptions {
                 self.let_go(&set);
             }
         }
+    }
+
+    /// Whether the claims of a hub in a network may have changed since they came: its parent has not answered yet.
+    pub fn awaits(&self, hub: HubId, network: &NetworkKey) -> bool {
+        let sets = [Set::all(hub), Set::of(hub, network)];
+        let mut wanted = sets.iter().filter_map(|set| self.sets.get(set));
+        wanted.any(|subscription| subscription.current.is_none())
     }
 
     /// There is no route to `origin` now. Its claims stay, and its sets are still wanted.

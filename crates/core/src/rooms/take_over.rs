@@ -33,7 +33,8 @@ use super::visible_record;
 
 /// How much later than the hub before it a hub takes a room over.
 const STEP: Duration = Duration::from_millis(250);
-/// The time between two looks at a room whose turn has passed, or that has a member.
+/// The time between two looks at a room whose turn has passed, or that has a member, or that a hub shows which has yet
+/// to say whether it ended there.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a lost record is kept: as long as the claims of a hub that is gone.
 const KEPT_FOR: Duration = Duration::from_secs(60);
@@ -170,8 +171,7 @@ impl Core {
         }
     }
 
-    /// A lost room is lost no more once a hub that does not drain shows it. If it ends there before this hub's turn, it
-    /// has ended.
+    /// A lost room is lost no more once a hub that goes on has it. If it ends there before this hub's turn, it has ended.
     fn note_taken_over(&mut self, network: &NetworkKey) {
         if !self.presence.rooms.lost.rooms.contains_key(network) {
             return;
@@ -179,9 +179,17 @@ impl Core {
         let directory = self.directory.read();
         let claims = directory.claims_of_id(network, &record_id());
         drop(directory);
-        if claims.iter().any(|claim| self.stays(&claim.hub)) {
+        if self.goes_on_at(network, &claims) {
             self.presence.rooms.lost.forget(network);
         }
+    }
+
+    /// Whether a hub that stays has the room, as far as is known now. The claims of a hub that came back into reach are
+    /// those of the time when it was lost, until it has sent the changes since: the room may have ended there.
+    fn goes_on_at(&self, network: &NetworkKey, claims: &[RoomClaim]) -> bool {
+        let subscriptions = &self.routing.subscriptions;
+        let mut hubs = claims.iter().map(|claim| claim.hub);
+        hubs.any(|hub| self.stays(&hub) && !subscriptions.awaits(hub, network))
     }
 
     /// A hub drains: others take its rooms over while it is still there.
@@ -250,14 +258,15 @@ impl Core {
         };
         let directory = self.directory.read();
         let claims = directory.claims_of_id(network, &record_id());
-        let is_held = claims.iter().any(|claim| self.stays(&claim.hub));
+        let is_held = self.goes_on_at(network, &claims);
         let is_over = now.at >= lost.since + KEPT_FOR;
         if is_held || is_over || self.draining || !self.is_lost(&lost.room, &claims) {
             return Look::Forget;
         }
         let again = now.at + LOOK_AGAIN;
         let members = directory.by_seniority(network);
-        if lost.passed_on || members.iter().any(|member| self.stays(&member.hub)) {
+        let is_shown = claims.iter().any(|claim| self.stays(&claim.hub));
+        if is_shown || lost.passed_on || members.iter().any(|member| self.stays(&member.hub)) {
             return Look::At(again);
         }
         let turn = lost.since + STEP.saturating_mul(self.turn_at(&directory, network));

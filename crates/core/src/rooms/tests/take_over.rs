@@ -1,11 +1,78 @@
 //! Rooms whose record was at a hub that is gone.
 
 use super::*;
+use crate::frames::{Delta, Set};
+use crate::ids::LinkId;
 
 /// The other hub has a room with the member `bob`.
 fn of_the_other(hub: &mut Hub, room: &str) {
     let record = record_there(1, room, 1_000_000, 1_000_001);
     hub.hear(1, vec![record, there(2, "bob", room, 1_000_001)]);
+}
+
+/// A hub that was apart, and shows a record of the other hub's room from before that.
+fn back_with_the_room(hub: &mut Hub, room: &str) {
+    let directory = std::sync::Arc::clone(hub.core.directory());
+    let mut directory = directory.write();
+    directory.begin(BACK, BACK_LIFE);
+    directory.complete(&BACK, 0);
+    let change = record_there(1, room, 1_000_000, 1_000_001);
+    directory.apply(Moment(0), &BACK, vec![Entry { seq: 1, change }], 1);
+    let subscriptions = &mut hub.core.routing.subscriptions;
+    subscriptions.want(&directory, Set::all(BACK));
+    subscriptions.on_route(&directory, BACK, BACK_LIFE, LinkId(1));
+    directory.set_visible(&BACK, true, LeaveReason::HubLost);
+}
+
+/// It sends the changes since.
+fn catch_up(hub: &mut Hub, ms: u64, changes: Vec<Change>) {
+    let directory = std::sync::Arc::clone(hub.core.directory());
+    let delta = Delta {
+        origin: BACK,
+        incarnation: BACK_LIFE,
+        from: 1,
+        to: 1 + changes.len() as u64,
+        reset: false,
+        last: true,
+        entries: (2..)
+            .zip(changes)
+            .map(|(seq, change)| Entry { seq, change })
+            .collect(),
+    };
+    let subscriptions = &mut hub.core.routing.subscriptions;
+    let set = Set::all(BACK);
+    subscriptions.handle_delta(at(ms).at, &mut directory.write(), LinkId(1), &set, delta);
+    hub.core.handle_timeout(at(ms));
+}
+
+const BACK: HubId = HubId([3; 20]);
+const BACK_LIFE: Incarnation = Incarnation { epoch: 0, nonce: 3 };
+
+#[test]
+fn the_old_record_of_a_hub_that_was_apart_keeps_no_room_from_being_taken_over() {
+    let mut hub = Hub::new(10);
+    of_the_other(&mut hub, "r");
+    back_with_the_room(&mut hub, "r");
+    hub.lose_other(100);
+    hub.core.handle_timeout(at(100));
+    assert_eq!(holders(&hub, "r"), [BACK]);
+    catch_up(&mut hub, 200, vec![gone(1, record_id(), "r")]);
+    assert_eq!(holders(&hub, "r"), []);
+    hub.core.handle_timeout(at(1_100));
+    assert_eq!(holders(&hub, "r"), [ME]);
+}
+
+#[test]
+fn a_room_that_a_hub_still_has_which_was_apart_is_taken_over_by_nobody() {
+    let mut hub = Hub::new(10);
+    of_the_other(&mut hub, "r");
+    back_with_the_room(&mut hub, "r");
+    hub.lose_other(100);
+    hub.core.handle_timeout(at(100));
+    catch_up(&mut hub, 200, Vec::new());
+    hub.core.handle_timeout(at(1_100));
+    assert_eq!(holders(&hub, "r"), [BACK]);
+    assert_eq!(hub.core.presence.rooms.lost.poll_timeout(), None);
 }
 
 fn holders(hub: &Hub, room: &str) -> Vec<HubId> {
