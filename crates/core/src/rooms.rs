@@ -341,13 +341,20 @@ impl Core {
         }
         let seen = visible_record(&claims);
         let is_shown = seen.is_some();
+        let is_ours = |claim: &RoomClaim| Some(claim.claim) == held && claim.hub == self.me;
+        let shown = claims.iter().find(|claim| is_ours(claim));
+        let shown = shown.and_then(|claim| claim.data.clone());
+        // An older record may have been shown for a moment, by a hub that was apart. It counts on at the hub of the
+        // host alone: any other hub that holds a record goes by that one.
+        if host.as_ref().is_none_or(|host| host.hub != self.me)
+            && let Some(shown) = shown.as_deref().and_then(RoomRecord::read)
+        {
+            self.presence.rooms.follow(network).record = Some(shown);
+        }
         let record = self.settle_record(now, network, (&claims, seen), host.as_ref());
         match &host {
             Some(host) if host.hub == self.me => {
                 self.presence.rooms.ends(network, None);
-                let is_ours = |claim: &RoomClaim| Some(claim.claim) == held && claim.hub == self.me;
-                let shown = claims.iter().find(|claim| is_ours(claim));
-                let shown = shown.and_then(|claim| claim.data.clone());
                 // If it does not fit, this is tried again when a claim of the room changes.
                 if shown != Some(record.write()) {
                     self.hold_record(now, network);

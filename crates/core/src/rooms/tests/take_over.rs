@@ -14,13 +14,16 @@ fn of_the_other(hub: &mut Hub, room: &str) {
 fn back_with_the_room(hub: &mut Hub, room: &str) {
     let directory = std::sync::Arc::clone(hub.core.directory());
     let mut directory = directory.write();
-    directory.begin(BACK, BACK_LIFE);
-    directory.complete(&BACK, 0);
-    let change = record_there(1, room, 1_000_000, 1_000_001);
-    directory.apply(Moment(0), &BACK, vec![Entry { seq: 1, change }], 1);
+    show_back(&mut directory, record_there(1, room, 1_000_000, 1_000_001));
     let subscriptions = &mut hub.core.routing.subscriptions;
     subscriptions.want(&directory, Set::all(BACK));
     subscriptions.on_route(&directory, BACK, BACK_LIFE, LinkId(1));
+}
+
+fn show_back(directory: &mut Directory, change: Change) {
+    directory.begin(BACK, BACK_LIFE);
+    directory.complete(&BACK, 0);
+    directory.apply(Moment(0), &BACK, vec![Entry { seq: 1, change }], 1);
     directory.set_visible(&BACK, true, LeaveReason::HubLost);
 }
 
@@ -73,6 +76,27 @@ fn a_room_that_a_hub_still_has_which_was_apart_is_taken_over_by_nobody() {
     hub.core.handle_timeout(at(1_100));
     assert_eq!(holders(&hub, "r"), [BACK]);
     assert_eq!(hub.core.presence.rooms.lost.poll_timeout(), None);
+}
+
+#[test]
+fn an_older_record_that_was_shown_for_a_moment_keeps_no_hub_from_handing_its_own_on() {
+    let mut hub = Hub::new(10);
+    of_the_other(&mut hub, "r");
+    hub.lose_other(100);
+    hub.core.handle_timeout(at(100));
+    assert_eq!(holders(&hub, "r"), [ME]);
+    let directory = std::sync::Arc::clone(hub.core.directory());
+    let change = record_there(1, "r", 900_000, 900_001);
+    show_back(&mut directory.write(), change);
+    let show = |hub: &HubId, is_shown: bool| {
+        let mut directory = directory.write();
+        directory.set_visible(hub, is_shown, LeaveReason::HubLost);
+    };
+    show(&OTHER, true);
+    hub.core.handle_timeout(at(110));
+    show(&BACK, false);
+    hub.core.handle_timeout(at(120));
+    assert_eq!(holders(&hub, "r"), [OTHER]);
 }
 
 fn holders(hub: &Hub, room: &str) -> Vec<HubId> {
