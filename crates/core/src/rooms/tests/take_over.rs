@@ -10,14 +10,20 @@ fn of_the_other(hub: &mut Hub, room: &str) {
     hub.hear(1, vec![record, there(2, "bob", room, 1_000_001)]);
 }
 
-/// A hub that was apart, and shows a record of the other hub's room from before that.
-fn back_with_the_room(hub: &mut Hub, room: &str) {
+/// The other hub is lost, while one that was apart shows a record of its room from before that.
+fn with_another_that_was_apart() -> Hub {
+    let mut hub = Hub::new(10);
+    of_the_other(&mut hub, "r");
     let directory = std::sync::Arc::clone(hub.core.directory());
     let mut directory = directory.write();
-    show_back(&mut directory, record_there(1, room, 1_000_000, 1_000_001));
+    show_back(&mut directory, record_there(1, "r", 1_000_000, 1_000_001));
     let subscriptions = &mut hub.core.routing.subscriptions;
     subscriptions.want(&directory, Set::all(BACK));
     subscriptions.on_route(&directory, BACK, BACK_LIFE, LinkId(1));
+    drop(directory);
+    hub.lose_other(100);
+    hub.core.handle_timeout(at(100));
+    hub
 }
 
 fn show_back(directory: &mut Directory, change: Change) {
@@ -53,11 +59,7 @@ const BACK_LIFE: Incarnation = Incarnation { epoch: 0, nonce: 3 };
 
 #[test]
 fn the_old_record_of_a_hub_that_was_apart_keeps_no_room_from_being_taken_over() {
-    let mut hub = Hub::new(10);
-    of_the_other(&mut hub, "r");
-    back_with_the_room(&mut hub, "r");
-    hub.lose_other(100);
-    hub.core.handle_timeout(at(100));
+    let mut hub = with_another_that_was_apart();
     assert_eq!(holders(&hub, "r"), [BACK]);
     catch_up(&mut hub, 200, vec![gone(1, record_id(), "r")]);
     assert_eq!(holders(&hub, "r"), []);
@@ -67,11 +69,7 @@ fn the_old_record_of_a_hub_that_was_apart_keeps_no_room_from_being_taken_over() 
 
 #[test]
 fn a_room_that_a_hub_still_has_which_was_apart_is_taken_over_by_nobody() {
-    let mut hub = Hub::new(10);
-    of_the_other(&mut hub, "r");
-    back_with_the_room(&mut hub, "r");
-    hub.lose_other(100);
-    hub.core.handle_timeout(at(100));
+    let mut hub = with_another_that_was_apart();
     catch_up(&mut hub, 200, Vec::new());
     hub.core.handle_timeout(at(1_100));
     assert_eq!(holders(&hub, "r"), [BACK]);
