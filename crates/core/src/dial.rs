@@ -451,37 +451,32 @@ impl Dialer {
             // The other end of a dial that led here. Other addresses of ours are no nearer for it.
             return;
         }
-        if let Some(known) = self.hubs.get_mut(&hub) {
-            known.backoff.reset();
-        }
-        for bootstrap in self.bootstraps.values_mut() {
-            if bootstrap.hub == Some(hub) {
-                bootstrap.backoff.reset();
-            }
+        for backoff in self.backoffs_of(hub) {
+            backoff.reset();
         }
     }
 
     /// Does not dial `hub` before `until` as long as it can be reached: it is full.
     fn rests_while_reachable(&mut self, hub: HubId, until: Moment) {
-        if let Some(known) = self.hubs.get_mut(&hub) {
-            known.backoff.rest_while_reachable(until);
-        }
-        for bootstrap in self.bootstraps.values_mut() {
-            if bootstrap.hub == Some(hub) {
-                bootstrap.backoff.rest_while_reachable(until);
-            }
+        for backoff in self.backoffs_of(hub) {
+            backoff.rest_while_reachable(until);
         }
     }
 
     /// Does not dial `hub` before `until`.
     fn rest(&mut self, hub: HubId, until: Moment) {
-        if let Some(known) = self.hubs.get_mut(&hub) {
-            known.backoff.rest(until);
+        for backoff in self.backoffs_of(hub) {
+            backoff.rest(until);
         }
-        for bootstrap in self.bootstraps.values_mut() {
-            if bootstrap.hub == Some(hub) {
-                bootstrap.backoff.rest(until);
-            }
-        }
+    }
+
+    /// The waits of all addresses that are known to lead to `hub`.
+    fn backoffs_of(&mut self, hub: HubId) -> impl Iterator<Item = &mut Backoff> {
+        let known = self.hubs.get_mut(&hub).map(|known| &mut known.backoff);
+        let led_there = move |bootstrap: &&mut Bootstrap| bootstrap.hub == Some(hub);
+        let bootstraps = self.bootstraps.values_mut().filter(led_there);
+        known
+            .into_iter()
+            .chain(bootstraps.map(|bootstrap| &mut bootstrap.backoff))
     }
 }
