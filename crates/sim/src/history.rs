@@ -588,13 +588,16 @@ impl<'a> Peace<'a> {
 }
 
 /// What is broken and stays so for half a second: a link's cost may have just changed, and the record that says so may
-/// be on its way.
+/// be on its way. A room that nobody is in ends by itself, and the news of that takes its time too.
 fn lasting_faults(world: &mut World) -> Vec<String> {
     let faults = checks::quiet_faults(world);
     if faults.is_empty() {
         return faults;
     }
     world.run_for(Duration::from_millis(500));
+    while world.ended_a_room_within(SETTLED) {
+        world.run_for(Duration::from_millis(500));
+    }
     checks::quiet_faults(world)
 }
 

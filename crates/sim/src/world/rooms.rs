@@ -5,6 +5,7 @@
 //! promise is kept once any hub holds a record of that room.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::{HostNo, World};
 use crate::ids::Boot;
@@ -133,6 +134,12 @@ impl World {
                 self.promised.entry(network).or_default().insert(boot);
             }
         }
+    }
+
+    /// Whether a hub ended a room this short a time ago.
+    pub fn ended_a_room_within(&self, time: Duration) -> bool {
+        let last = self.ended_rooms.values().max();
+        last.is_some_and(|at| u128::from(self.now - at) < time.as_micros())
     }
 
     /// The rooms that were not taken over.
