@@ -17,8 +17,9 @@
 //!   `share_retries_past` hubs reach each other, they share these dials (`retries`).
 //! - A hub that reaches no other first dials the hubs that were named when it was sent on (`admission`).
 //! - Of two hubs that can both be dialled the lower id dials at once, the higher a little later.
-//! - At most one new dial per `spacing`. A back-off is a random time up to a ceiling that doubles (full jitter). It is
-//!   reset by a link that was open for `reset_after`, and when the other hub dials this one.
+//! - At most one new dial per `spacing`. A back-off is a random time up to a ceiling that doubles (full jitter) with each
+//!   dial that made no link and each link that did not last. A link ends the count of the former at once. A link that was
+//!   open for `reset_after` ends both counts, and so does the other hub when it dials this one.
 //! - An address that led to another hub than the one that advertises it is not dialled again for that hub.
 
 use std::collections::BTreeMap;
@@ -230,6 +231,9 @@ impl Dialer {
             None => {}
         }
         if hub != self.me {
+            if dialed.is_some() {
+                self.backoffs_of(hub).for_each(Backoff::answered);
+            }
             let known = self.hubs.entry(hub).or_insert_with(|| Known::new(now));
             if known.linked.replace(known.linked.unwrap_or(now)).is_none() {
                 self.standing += 1;

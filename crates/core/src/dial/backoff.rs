@@ -10,7 +10,10 @@ use super::DialConfig;
 /// Failures in a row, and the wait after them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Backoff {
-    attempt: u32,
+    /// How many dials in a row made no link.
+    failed: u32,
+    /// How many links in a row did not last.
+    lost: u32,
     next: Moment,
     /// The other end asked for a pause.
     rest: Moment,
@@ -26,8 +29,9 @@ impl Backoff {
         }
     }
 
+    /// How many dials in a row made no lasting link.
     pub(super) fn attempt(&self) -> u32 {
-        self.attempt
+        self.failed.saturating_add(self.lost)
     }
 
     /// When to dial.
@@ -44,7 +48,7 @@ impl Backoff {
     pub(super) fn ceiling(&self, config: &DialConfig) -> Duration {
         let doubled = config
             .backoff_first
-            .saturating_mul(1_u32.checked_shl(self.attempt).unwrap_or(u32::MAX));
+            .saturating_mul(1_u32.checked_shl(self.attempt()).unwrap_or(u32::MAX));
         doubled.min(config.backoff_most)
     }
 
@@ -76,7 +80,13 @@ impl Backoff {
     /// Waits this long, and counts a failure.
     pub(super) fn fail_for(&mut self, now: Moment, wait: Duration) {
         self.next = now + wait;
-        self.attempt = self.attempt.saturating_add(1);
+        self.failed = self.failed.saturating_add(1);
+    }
+
+    /// The address answered: how often it did not says nothing any more. Links that did not last still count, so that an
+    /// address that answers and fails by turns is dialled less and less often.
+    pub(super) fn answered(&mut self) {
+        self.failed = 0;
     }
 
     /// Resets everything: dial at once, and wait little after the next failure.
@@ -87,14 +97,15 @@ impl Backoff {
     /// A link was lost: one that lasted resets the ceiling. A pause that the other end asked for still holds.
     pub(super) fn lose(&mut self, now: Moment, lasted: bool, config: &DialConfig, rng: &mut Rng) {
         if lasted {
-            self.attempt = 0;
+            (self.failed, self.lost) = (0, 0);
         }
-        self.fail(now, config, rng);
+        self.next = now + self.ceiling(config).mul_f64(rng.unit());
+        self.lost = self.lost.saturating_add(1);
     }
 
     /// If there was no failure before, the time to dial is `at`. After one, the drawn time holds.
     pub(super) fn start_at(&mut self, at: Moment) {
-        if self.attempt == 0 {
+        if self.attempt() == 0 {
             self.next = at;
         }
     }

@@ -7,8 +7,8 @@
 //! - `introduce_again` ≤ `introduce_rest` / 2: the dialling hub waits `introduce_rest` ± 50 %, and has to be accepted when it
 //!   comes back.
 //! - `introduce_memory` > 1.5 × `introduce_rest` and > 2 × `backoff_most`: else the hub that sent it on has forgotten that it
-//!   did, and sends it on again. The back-off of a hub that could not be reached before is as long as that, and the first
-//!   link may be lost because the dialling hub has to raise its incarnation.
+//!   did, and sends it on again. The back-off of a hub whose links did not last is as long as that, and the next link may be
+//!   lost because the dialling hub has to raise its incarnation.
 
 use std::time::Duration;
 

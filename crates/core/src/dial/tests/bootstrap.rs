@@ -79,6 +79,47 @@ fn a_link_tells_whom_a_bootstrap_address_leads_to_and_stops_its_dials() {
     assert_eq!(run(&mut dialer, at_ms(7_200_000)), []);
 }
 
+/// The next dial makes no link.
+fn fail_once(dialer: &mut Dialer) {
+    let (now, dial, _) = next(dialer);
+    dialer.on_dial_failed(now, dial, DialFailure::Unreachable);
+}
+
+/// The next dial makes a link, which is lost at once. When that was.
+fn lose_once(dialer: &mut Dialer, bye: Bye) -> Moment {
+    let (now, dial, _) = next(dialer);
+    dialer.on_neighbour_up(now, id(7), Some(dial));
+    dialer.on_bye(now, id(7), bye);
+    dialer.on_neighbour_down(now, id(7));
+    now
+}
+
+#[test]
+fn after_an_outage_the_first_answer_ends_the_long_waits() {
+    let mut dialer = with_bootstrap(&["ws://a"]);
+    for _ in 0..50 {
+        fail_once(&mut dialer);
+    }
+    // The hub is back, but this one has to raise its incarnation first, and is then sent on.
+    let known = Incarnation { epoch: 1, nonce: 1 };
+    let first = lose_once(&mut dialer, Bye::StaleIncarnation { known });
+    let second = lose_once(&mut dialer, Bye::Full);
+    assert!(second <= first + Duration::from_millis(250));
+    let third = next(&mut dialer).0;
+    assert!(third <= second + Duration::from_millis(500));
+}
+
+#[test]
+fn an_address_that_answers_and_fails_by_turns_is_dialled_less_and_less_often() {
+    let mut dialer = with_bootstrap(&["ws://a"]);
+    let mut last = at_ms(0);
+    for _ in 0..50 {
+        fail_once(&mut dialer);
+        last = lose_once(&mut dialer, Bye::Overflow);
+    }
+    assert!(last > at_ms(600_000), "{last:?}");
+}
+
 #[test]
 fn back_off_is_reset_by_a_link_that_lasted_and_by_nothing_shorter() {
     let mut dialer = with_bootstrap(&["ws://a"]);
