@@ -1,10 +1,11 @@
 //! The hubs, networks and peers of the mesh as operators see them, page by page.
 //!
 //! For operators alone (see `operating`): the answers name networks of every dialect, and a client that knows the name
-//! of a room may enter it. Networks and peers are listed as this hub knows them, which is all of the mesh. Each hub
-//! reports its own state: all hubs in reach are asked, at most once a second, and hubs that do not answer within
-//! [`ANSWERS_WITHIN`] are named. Each list is sorted, and a page begins after `after`, so that no entry is left out or
-//! shown twice while other entries are added or removed.
+//! of a room may enter it. Networks are listed as this hub knows them, which is all of the mesh; in a narrow mesh it
+//! knows the size of some only within a half. Peers are listed as this hub knows them too; in a narrow mesh it has them
+//! told by other hubs first (`unseen`). Each hub reports its own state: all hubs in reach are asked, at most once a
+//! second. Hubs that do not answer within [`ANSWERS_WITHIN`] are named. Each list is sorted, and a page begins after
+//! `after`, so that no entry is left out or shown twice while other entries are added or removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -306,7 +307,8 @@ pub(super) struct PeerPage {
     dialect: &'static str,
     network: String,
     peers: Vec<PeerRow>,
-    /// The ids of hubs that were asked for details and did not answer in time.
+    /// The ids of hubs that did not answer in time. They were asked for details, or may have peers in this network that
+    /// are not known here.
     not_answered: Vec<String>,
     /// What `after` of the next page has to be; null at the end.
     next: Option<String>,
@@ -322,6 +324,8 @@ pub(super) async fn peers<B: Backend>(
     let dialect = query.dialect()?.unwrap_or(Dialect::Pigeon);
     let name = query.filter("network").ok_or(BadQuery::NoNetwork)?;
     let network = NetworkKey::new(dialect, name).map_err(|_| BadQuery::NoNetwork)?;
+    let mut silent = app.look_for_operator(&network).await;
+    silent.retain(|hub| query.wants_hub(hub));
     let mut page = {
         let _turn = app.turn(door).acquire().await;
         let all = app.backend.ids(&network, usize::MAX).into_iter();
@@ -334,9 +338,9 @@ pub(super) async fn peers<B: Backend>(
         query.paging.page_by_name(all.collect())
     };
     let entries = std::mem::take(&mut page.entries);
-    let (parties, silent) = match query.filter("details") {
-        Some(_) => details(app, &network, &entries).await,
-        None => Default::default(),
+    let parties = match query.filter("details") {
+        Some(_) => details(app, &network, &entries, &mut silent).await,
+        None => BTreeMap::new(),
     };
     let rows = entries.into_iter().map(|(peer, hub, since_ms)| {
         let party = parties.get(&peer);
@@ -353,7 +357,7 @@ pub(super) async fn peers<B: Backend>(
         dialect: dialect.label(),
         network: name.to_owned(),
         peers: rows.collect(),
-        not_answered: silent,
+        not_answered: silent.iter().map(ToString::to_string).collect(),
         next: page.next,
         total: page.total,
     })
@@ -368,20 +372,21 @@ pub(super) fn silent<'a, T>(
     silent.map(ToString::to_string).collect()
 }
 
-/// The parties of these peers, and the hubs that did not answer.
+/// The parties of these peers. Adds the hubs that did not answer to `silent`.
 async fn details<B: Backend>(
     app: &App<B>,
     network: &NetworkKey,
     entries: &[(PeerId, HubId, u64)],
-) -> (BTreeMap<PeerId, Party>, Vec<String>) {
+    silent: &mut BTreeSet<HubId>,
+) -> BTreeMap<PeerId, Party> {
     let places: Vec<(PeerId, HubId)> = entries
         .iter()
         .map(|(peer, hub, _)| (peer.clone(), *hub))
         .collect();
     let told = app.backend.parties(network, &places, ANSWERS_WITHIN).await;
-    let hubs: BTreeSet<HubId> = places.iter().map(|(_, hub)| *hub).collect();
-    let silent = silent(&hubs, &told);
+    let asked = places.iter().map(|(_, hub)| *hub);
+    silent.extend(asked.filter(|hub| !told.contains_key(hub)));
     let parties = told.into_values().flatten();
     let parties = parties.filter_map(|(peer, party)| Some((peer, party?)));
-    (parties.collect(), silent)
+    parties.collect()
 }

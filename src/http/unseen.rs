@@ -8,7 +8,7 @@
 //! Strangers may ask as often as they like, so: networks that are looked at have slots, which an address shares with all
 //! others, each for [`LOOKED_AT_FOR`] after its last look; one request at a time asks for sketches, at a pace of
 //! [`PAUSE`] for each question; answers are used for [`FRESH`]; a hub that was silent is left alone for [`LEFT_ALONE`].
-//! Used by `api` and `coordinator`.
+//! Used by `api` and `coordinator`, and by `admin_api`, whose clients need no slots.
 //!
 //! A client may close while it waits: neither what it uses nor what was learned for it depends on that.
 
@@ -225,6 +225,14 @@ impl<B: Backend> App<B> {
             self.unseen.look_over(network, until);
         }
         Ok(written(self.unknown_hubs(network)))
+    }
+
+    /// The same for operators, who are trusted not to ask too often: strangers cannot take their slots.
+    pub(super) async fn look_for_operator(&self, network: &NetworkKey) -> BTreeSet<HubId> {
+        if !self.unknown_hubs(network).is_empty() {
+            self.backend.look(network).await;
+        }
+        self.unknown_hubs(network).into_iter().collect()
     }
 
     /// Counts a network as looked at until then. It has one slot, however many look.

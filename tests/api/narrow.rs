@@ -139,6 +139,20 @@ async fn the_list_of_rooms_has_those_of_all_hubs_page_by_page() {
     .await;
 }
 
+/// The hub follows a room that somebody looked at, and then follows it no more. The metric may lag behind at first.
+async fn is_forgotten(hub: &HubProcess) {
+    for (what, follows) in [
+        ("the hub follows the room", true),
+        ("nobody looks at it any more", false),
+    ] {
+        eventually(what, async || {
+            let interests = metric(hub, "hubmesh_mesh_interests").await;
+            (interests != "1") == follows
+        })
+        .await;
+    }
+}
+
 #[tokio::test]
 async fn one_room_is_known_at_the_hub_that_is_asked_and_forgotten_again() {
     let [first, _second, third, _fourth] = chain().await;
@@ -157,10 +171,32 @@ async fn one_room_is_known_at_the_hub_that_is_asked_and_forgotten_again() {
     let told = get(&third, "/api/rooms/empty", StatusCode::OK).await;
     assert_eq!(told["metadata"]["state"], "idle");
     get(&third, "/api/rooms/none", StatusCode::NOT_FOUND).await;
-    eventually("nobody looks at it any more", async || {
-        metric(&third, "hubmesh_mesh_interests").await == "1"
-    })
-    .await;
+    is_forgotten(&third).await;
+}
+
+#[tokio::test]
+async fn operators_see_the_peers_of_a_network_that_their_hub_does_not_follow() {
+    let [mut first, _second, third, _fourth] = chain().await;
+    let id = get(&first, "/stats", StatusCode::OK).await["hubPeerId"].take();
+    let networks = get(&third, "/admin/api/networks", StatusCode::OK).await;
+    assert_eq!(networks["networks"][1]["network"], "notes", "{networks}");
+    let path = "/admin/api/peers?dialect=rooms&network=notes";
+    let body = get(&third, path, StatusCode::OK).await;
+    let rows = body["peers"].as_array().expect("a list").iter();
+    let shown: Vec<Value> = rows.map(|row| json!([row["id"], row["hub"]])).collect();
+    let expected = [json!(["ada", id]), json!(["bob", id])];
+    assert_eq!(shown, expected, "{body}");
+    assert_eq!(body["notAnswered"], json!([]), "{body}");
+    is_forgotten(&third).await;
+    // A page without peers must not pass for all that there is.
+    first.signal(Signal::STOP);
+    let body = get(&third, path, StatusCode::OK).await;
+    assert_eq!(body["total"], 0, "{body}");
+    assert_eq!(body["notAnswered"], json!([id]), "{body}");
+    let other = format!("{path}&hub={}", IDS[1]);
+    let body = get(&third, &other, StatusCode::OK).await;
+    assert_eq!(body["notAnswered"], json!([]), "that hub is not silent");
+    first.kill9().await;
 }
 
 #[tokio::test]

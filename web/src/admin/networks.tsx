@@ -117,7 +117,7 @@ function PeersView({ network: { dialect, network }, mayAct, wish }: Props & { ne
       {data && (
         <>
           {data.notAnswered?.length > 0 && (
-            <p class="soft">No answer from {data.notAnswered.map(short).join(', ')}: addresses and subjects of their peers are not known.</p>
+            <p class="soft">No answer from {data.notAnswered.map(short).join(', ')}: some of their peers may be missing, or their addresses and subjects.</p>
           )}
           <div class="scroll tall" tabIndex={0} role="region" aria-label="Peers">
             <table id="peers">
