@@ -568,9 +568,9 @@ impl<'a> Peace<'a> {
         let mut faults = checks::open_signals(self.world, Duration::from_secs(5));
         if self.world.quiet_for() > SETTLED {
             faults.extend(lasting_faults(self.world));
-            // Rooms that were left last have had their time by then.
+            // Rooms that were left last have had their time by then, and so have those that were taken over.
             if !self.probes_lost {
-                self.world.run_for(ROOM_IDLE);
+                while self.run_for_idle_time() > 0 {}
                 faults.extend(checks::left_over(self.world));
                 faults.extend(self.world.broken_promises());
             }
@@ -584,6 +584,13 @@ impl<'a> Peace<'a> {
             faults.push("16: a join was neither accepted nor refused".to_owned());
         }
         faults.into_iter().for_each(|fault| self.world.fault(fault));
+    }
+
+    /// Waits for as long as a room without a member stays. How many rooms were taken over meanwhile: these stay longer.
+    fn run_for_idle_time(&mut self) -> u64 {
+        let before = self.world.rooms_taken_over();
+        self.world.run_for(ROOM_IDLE);
+        self.world.rooms_taken_over() - before
     }
 }
 

@@ -12,7 +12,9 @@ const REGRESSIONS: &[u64] = &[
 ];
 
 /// Seeds that found a fault in histories with hubs of a later version.
-const LATER_REGRESSIONS: &[u64] = &[615301, 655872, 667902, 914336, 919988];
+const LATER_REGRESSIONS: &[u64] = &[
+    615301, 655872, 667902, 722855, 726826, 768452, 795213, 914336, 919988,
+];
 
 /// Seeds that found a fault in histories with interest.
 const INTEREST_REGRESSIONS: &[u64] = &[

@@ -20,6 +20,19 @@ const MAX_SPINS: u32 = 10_000;
 impl World {
     /// Carries out all outputs of a core, and runs the checks.
     pub(crate) fn settle(&mut self, no: HostNo) {
+        self.carry_all_out(no);
+        if self.hosts[no].running.is_none() {
+            return;
+        }
+        self.note_life(no);
+        self.look_at_rooms(no);
+        if self.config.watch && !self.is_rogue(no) {
+            self.look(no);
+        }
+    }
+
+    /// Carries out all outputs of a core.
+    pub(super) fn carry_all_out(&mut self, no: HostNo) {
         loop {
             let Some(running) = self.hosts[no].running.as_mut() else {
                 return;
@@ -32,11 +45,6 @@ impl World {
         }
         self.pump_all(no);
         self.arm(no);
-        self.note_life(no);
-        self.look_at_rooms(no);
-        if self.config.watch && !self.is_rogue(no) {
-            self.look(no);
-        }
     }
 
     fn note_life(&mut self, no: HostNo) {

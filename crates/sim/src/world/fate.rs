@@ -80,7 +80,8 @@ impl World {
         };
         running.core.drain(now);
         running.core.part(now, Duration::from_millis(500));
-        self.settle(no);
+        // It closes one link after the other: what comes into reach in between is shown to nobody.
+        self.carry_all_out(no);
         self.end(no, true);
     }
 

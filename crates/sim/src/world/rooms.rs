@@ -142,6 +142,12 @@ impl World {
         last.is_some_and(|at| u128::from(self.now - at) < time.as_micros())
     }
 
+    /// How many rooms the hubs that are up have taken over.
+    pub fn rooms_taken_over(&self) -> u64 {
+        let cores = (0..self.hosts.len()).filter_map(|no| self.core(no));
+        cores.map(|core| core.counters().rooms_taken_over).sum()
+    }
+
     /// The rooms that were not taken over.
     pub fn broken_promises(&self) -> Vec<String> {
         let broken = self.promised.iter();
