@@ -101,6 +101,8 @@ pub(super) struct FollowedRooms {
     followed: BTreeMap<NetworkKey, Followed>,
     due: BTreeSet<(Moment, NetworkKey)>,
     lost: LostRooms,
+    /// The rooms whose record this hub keeps until another hub has sent its changes: it may have the record no more.
+    unsure: BTreeSet<NetworkKey>,
     claims: u64,
 }
 
@@ -113,6 +115,7 @@ impl FollowedRooms {
             followed: BTreeMap::new(),
             due: BTreeSet::new(),
             lost: LostRooms::new(record_bytes(share)),
+            unsure: BTreeSet::new(),
             claims: OWN_CLAIMS,
         }
     }
@@ -157,6 +160,7 @@ impl FollowedRooms {
 
     fn forget(&mut self, network: &NetworkKey) {
         self.ends(network, None);
+        self.unsure.remove(network);
         self.followed.remove(network);
     }
 }
@@ -320,7 +324,36 @@ impl Core {
         }
     }
 
+    /// A hub has sent what it changed: applies the rules to the rooms of which this hub kept the record until then.
+    pub(super) fn review_unsure_rooms(&mut self, now: Now, hub: HubId) {
+        if self.presence.rooms.unsure.is_empty() {
+            return;
+        }
+        let directory = self.directory.read();
+        let is_shown = |network: &NetworkKey| {
+            let claims = directory.claims_of_id(network, &record_id());
+            claims.iter().any(|claim| claim.hub == hub)
+        };
+        let subscriptions = &self.routing.subscriptions;
+        let unsure = self.presence.rooms.unsure.iter();
+        let sure = unsure.filter(|room| !subscriptions.awaits(hub, room) && is_shown(room));
+        let sure: BTreeSet<NetworkKey> = sure.cloned().collect();
+        drop(directory);
+        self.review_rooms(now, sure);
+    }
+
+    /// Whether what another hub shows of a room is what it has. The claims of a hub that came back into reach are those
+    /// of the time when it was lost: it may have left the record to this hub meanwhile.
+    fn may_leave_record_to(&mut self, hub: HubId, network: &NetworkKey) -> bool {
+        let is_known = !self.routing.subscriptions.awaits(hub, network);
+        if !is_known {
+            self.presence.rooms.unsure.insert(network.clone());
+        }
+        is_known
+    }
+
     fn review_room(&mut self, now: Now, network: &NetworkKey) {
+        self.presence.rooms.unsure.remove(network);
         let (claims, host, own) = {
             let directory = self.directory.read();
             (
@@ -362,10 +395,14 @@ impl Core {
             }
             Some(host) => {
                 self.presence.rooms.ends(network, None);
-                let taken_over =
-                    self.stays(&host.hub) && holders(&claims, &record).contains(&host.hub);
+                let holders = holders(&claims, &record);
+                let taken_over = self.stays(&host.hub) && holders.contains(&host.hub);
                 if taken_over && !self.mutants.records_kept() {
-                    self.give_record_up(now, network, HANDED_ON);
+                    if self.may_leave_record_to(host.hub, network) {
+                        self.give_record_up(now, network, HANDED_ON);
+                    }
+                } else if holders.is_empty() && has_substitute(&claims, &host.hub) {
+                    self.hold_record(now, network);
                 }
             }
             None => self.keep_empty(now, network, &record, &claims),
@@ -479,7 +516,9 @@ impl Core {
         let holders = holders(claims, record);
         let staying = holders.iter().find(|hub| self.stays(hub));
         let keeper = staying.or(holders.first()).copied();
-        if keeper.is_some_and(|keeper| keeper != self.me) {
+        if let Some(keeper) = keeper.filter(|keeper| *keeper != self.me)
+            && self.may_leave_record_to(keeper, network)
+        {
             self.give_record_up(now, network, HANDED_ON);
             return self.forget_room(network);
         }
@@ -581,6 +620,18 @@ impl Core {
             self.end_room(now, &network);
         }
     }
+}
+
+/// Whether this hub holds a record that it made up.
+fn has_substitute(claims: &[RoomClaim], hub: &HubId) -> bool {
+    let mut held = claims.iter().filter(|claim| claim.hub == *hub);
+    held.any(is_made_up)
+}
+
+/// Whether this is the claim of a record that its hub made up.
+fn is_made_up(claim: &RoomClaim) -> bool {
+    let record = claim.data.as_deref().and_then(RoomRecord::read);
+    record.is_some_and(|record| record.is_substitute())
 }
 
 /// The hubs that hold a record of the same creation as this one.

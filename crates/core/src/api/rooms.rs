@@ -58,6 +58,11 @@ impl RoomRecord {
     pub fn birth(&self) -> (Hlc, HubId) {
         (self.created, self.by)
     }
+
+    /// Whether a hub made this record because it saw members of a room, and no record: it names no creator.
+    pub fn is_substitute(&self) -> bool {
+        self.creator.is_empty()
+    }
 }
 
 /// The data of a claim on which the rules for rooms depend.

@@ -29,7 +29,7 @@ use super::super::api::{RoomClaim, RoomRecord, record_id};
 use super::super::directory::{ClaimQuota, Directory, HiddenRoom};
 use super::super::guards::TakeOverOrder;
 use super::super::ids::{HubId, Moment, NetworkKey, Now};
-use super::visible_record;
+use super::{better, is_made_up, visible_record};
 
 /// How much later than the hub before it a hub takes a room over.
 const STEP: Duration = Duration::from_millis(250);
@@ -188,7 +188,8 @@ impl Core {
     /// those of the time when it was lost, until it has sent the changes since: the room may have ended there.
     fn goes_on_at(&self, network: &NetworkKey, claims: &[RoomClaim]) -> bool {
         let subscriptions = &self.routing.subscriptions;
-        let mut hubs = claims.iter().map(|claim| claim.hub);
+        let real = claims.iter().filter(|claim| !is_made_up(claim));
+        let mut hubs = real.map(|claim| claim.hub);
         hubs.any(|hub| self.stays(&hub) && !subscriptions.awaits(hub, network))
     }
 
@@ -220,7 +221,7 @@ impl Core {
     /// either. A record is also hidden when its network is of no interest here any more: then it is not lost.
     fn is_lost(&self, room: &HiddenRoom, claims: &[RoomClaim]) -> bool {
         if room.is_handed_on {
-            return claims.is_empty();
+            return claims.iter().all(is_made_up);
         }
         let routing = &self.routing;
         let is_near =
@@ -264,9 +265,14 @@ impl Core {
             return Look::Forget;
         }
         let again = now.at + LOOK_AGAIN;
-        let members = directory.by_seniority(network);
-        let is_shown = claims.iter().any(|claim| self.stays(&claim.hub));
-        if is_shown || lost.passed_on || members.iter().any(|member| self.stays(&member.hub)) {
+        let (made_up, real): (Vec<_>, Vec<_>) = claims.iter().partition(|claim| is_made_up(claim));
+        let is_shown = real.iter().any(|claim| self.stays(&claim.hub));
+        // The hub of the host does not know the record if it made one up.
+        let is_claimed = made_up.is_empty() && {
+            let members = directory.by_seniority(network);
+            members.iter().any(|member| self.stays(&member.hub))
+        };
+        if is_shown || is_claimed || lost.passed_on {
             return Look::At(again);
         }
         let turn = lost.since + STEP.saturating_mul(self.turn_at(&directory, network));
@@ -312,8 +318,9 @@ impl Core {
             return false;
         };
         // The record of a hub that drains may have changed since.
-        let last = visible_record(&claims).or_else(|| rooms.lost.record(network));
-        let Some(mut record) = last else {
+        let records = visible_record(&claims).into_iter();
+        let records = records.chain(rooms.lost.record(network));
+        let Some(mut record) = records.reduce(better) else {
             return false;
         };
         if lost.room.is_lived_in {

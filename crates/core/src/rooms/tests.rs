@@ -12,6 +12,7 @@ use crate::ids::{Dialect, Incarnation};
 use crate::reach::AddressGroup;
 use crate::{CoreConfig, RoomsConfig};
 
+mod apart;
 mod capacity;
 mod take_over;
 
@@ -157,6 +158,10 @@ fn record_there(claim: u64, room: &str, created: u64, wall: u64) -> Change {
         left_ms: 0,
         about: b"theirs".to_vec(),
     };
+    record_claim(claim, room, wall, &record)
+}
+
+fn record_claim(claim: u64, room: &str, wall: u64, record: &RoomRecord) -> Change {
     Change::Claim(Claim {
         network: network(room),
         peer: record_id(),
@@ -174,6 +179,16 @@ fn gone(claim: u64, name: PeerId, room: &str) -> Change {
         claim: ClaimNo(claim),
         reason: LeaveReason::Closed,
     }
+}
+
+/// The other hub has a room with the member `bob`.
+fn of_the_other(hub: &mut Hub, room: &str) {
+    let record = record_there(1, room, 1_000_000, 1_000_001);
+    hub.hear(1, vec![record, there(2, "bob", room, 1_000_001)]);
+}
+
+fn holders(hub: &Hub, room: &str) -> Vec<HubId> {
+    hub.records(room).into_iter().map(|(hub, _)| hub).collect()
 }
 
 fn accepted(outputs: &[Output]) -> bool {

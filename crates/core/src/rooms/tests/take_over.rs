@@ -1,105 +1,6 @@
 //! Rooms whose record was at a hub that is gone.
 
 use super::*;
-use crate::frames::{Delta, Set};
-use crate::ids::LinkId;
-
-/// The other hub has a room with the member `bob`.
-fn of_the_other(hub: &mut Hub, room: &str) {
-    let record = record_there(1, room, 1_000_000, 1_000_001);
-    hub.hear(1, vec![record, there(2, "bob", room, 1_000_001)]);
-}
-
-/// The other hub is lost, while one that was apart shows a record of its room from before that.
-fn with_another_that_was_apart() -> Hub {
-    let mut hub = Hub::new(10);
-    of_the_other(&mut hub, "r");
-    let directory = std::sync::Arc::clone(hub.core.directory());
-    let mut directory = directory.write();
-    show_back(&mut directory, record_there(1, "r", 1_000_000, 1_000_001));
-    let subscriptions = &mut hub.core.routing.subscriptions;
-    subscriptions.want(&directory, Set::all(BACK));
-    subscriptions.on_route(&directory, BACK, BACK_LIFE, LinkId(1));
-    drop(directory);
-    hub.lose_other(100);
-    hub.core.handle_timeout(at(100));
-    hub
-}
-
-fn show_back(directory: &mut Directory, change: Change) {
-    directory.begin(BACK, BACK_LIFE);
-    directory.complete(&BACK, 0);
-    directory.apply(Moment(0), &BACK, vec![Entry { seq: 1, change }], 1);
-    directory.set_visible(&BACK, true, LeaveReason::HubLost);
-}
-
-/// It sends the changes since.
-fn catch_up(hub: &mut Hub, ms: u64, changes: Vec<Change>) {
-    let directory = std::sync::Arc::clone(hub.core.directory());
-    let delta = Delta {
-        origin: BACK,
-        incarnation: BACK_LIFE,
-        from: 1,
-        to: 1 + changes.len() as u64,
-        reset: false,
-        last: true,
-        entries: (2..)
-            .zip(changes)
-            .map(|(seq, change)| Entry { seq, change })
-            .collect(),
-    };
-    let subscriptions = &mut hub.core.routing.subscriptions;
-    let set = Set::all(BACK);
-    subscriptions.handle_delta(at(ms).at, &mut directory.write(), LinkId(1), &set, delta);
-    hub.core.handle_timeout(at(ms));
-}
-
-const BACK: HubId = HubId([3; 20]);
-const BACK_LIFE: Incarnation = Incarnation { epoch: 0, nonce: 3 };
-
-#[test]
-fn the_old_record_of_a_hub_that_was_apart_keeps_no_room_from_being_taken_over() {
-    let mut hub = with_another_that_was_apart();
-    assert_eq!(holders(&hub, "r"), [BACK]);
-    catch_up(&mut hub, 200, vec![gone(1, record_id(), "r")]);
-    assert_eq!(holders(&hub, "r"), []);
-    hub.core.handle_timeout(at(1_100));
-    assert_eq!(holders(&hub, "r"), [ME]);
-}
-
-#[test]
-fn a_room_that_a_hub_still_has_which_was_apart_is_taken_over_by_nobody() {
-    let mut hub = with_another_that_was_apart();
-    catch_up(&mut hub, 200, Vec::new());
-    hub.core.handle_timeout(at(1_100));
-    assert_eq!(holders(&hub, "r"), [BACK]);
-    assert_eq!(hub.core.presence.rooms.lost.poll_timeout(), None);
-}
-
-#[test]
-fn an_older_record_that_was_shown_for_a_moment_keeps_no_hub_from_handing_its_own_on() {
-    let mut hub = Hub::new(10);
-    of_the_other(&mut hub, "r");
-    hub.lose_other(100);
-    hub.core.handle_timeout(at(100));
-    assert_eq!(holders(&hub, "r"), [ME]);
-    let directory = std::sync::Arc::clone(hub.core.directory());
-    let change = record_there(1, "r", 900_000, 900_001);
-    show_back(&mut directory.write(), change);
-    let show = |hub: &HubId, is_shown: bool| {
-        let mut directory = directory.write();
-        directory.set_visible(hub, is_shown, LeaveReason::HubLost);
-    };
-    show(&OTHER, true);
-    hub.core.handle_timeout(at(110));
-    show(&BACK, false);
-    hub.core.handle_timeout(at(120));
-    assert_eq!(holders(&hub, "r"), [OTHER]);
-}
-
-fn holders(hub: &Hub, room: &str) -> Vec<HubId> {
-    hub.records(room).into_iter().map(|(hub, _)| hub).collect()
-}
 
 #[test]
 fn a_room_whose_hub_is_gone_is_taken_over_and_ends_if_nobody_comes() {
@@ -306,4 +207,60 @@ fn a_room_that_was_taken_over_elsewhere_and_ended_there_does_not_come_back() {
     assert!(!is_lost(&hub));
     let enter = hub.join(301, 2, "bob", "r", RoomAsk::Enter);
     assert_eq!(refused(&enter), Some(JoinRefusal::NoSuchRoom));
+}
+
+/// A record that a hub made up, because it saw the member `eve` and no record.
+fn made_up(claim: u64, room: &str) -> Change {
+    let record = RoomRecord {
+        created: Hlc::from_wall(1_000_050),
+        by: OTHER,
+        creator: String::new(),
+        left_ms: 0,
+        about: Vec::new(),
+    };
+    record_claim(claim, room, 1_000_050, &record)
+}
+
+/// A hub that does not know the room made a record up for its own member, who came at this time.
+fn with_a_made_up_record(hub: &mut Hub, wall: u64) {
+    let directory = std::sync::Arc::clone(hub.core.directory());
+    let mut directory = directory.write();
+    let third = HubId([3; 20]);
+    directory.begin(third, Incarnation { epoch: 0, nonce: 3 });
+    directory.complete(&third, 0);
+    let changes = [there(2, "eve", "r", wall), made_up(1, "r")];
+    let entries = (1..).zip(changes);
+    let entries = entries.map(|(seq, change)| Entry { seq, change });
+    directory.apply(Moment(0), &third, entries.collect(), 2);
+    directory.set_visible(&third, true, LeaveReason::HubLost);
+}
+
+#[test]
+fn a_made_up_record_keeps_no_room_from_being_taken_over() {
+    let mut hub = Hub::new(10);
+    of_the_other(&mut hub, "r");
+    with_a_made_up_record(&mut hub, 1_000_050);
+    hub.lose_other(100);
+    hub.core.handle_timeout(at(100));
+    let ours = hub.records("r").into_iter().find(|(hub, _)| *hub == ME);
+    let (_, record) = ours.expect("the room is taken over");
+    assert_eq!(
+        (record.about.as_slice(), record.by),
+        (&b"theirs"[..], OTHER)
+    );
+    assert_eq!(hub.core.counters().rooms_taken_over, 1);
+}
+
+#[test]
+fn who_knows_a_room_shows_its_record_to_the_hub_that_made_one_up() {
+    let mut hub = Hub::new(10);
+    of_the_other(&mut hub, "r");
+    assert!(accepted(&hub.join(10, 1, "ada", "r", RoomAsk::Enter)));
+    // She came before Ada, and is the host.
+    with_a_made_up_record(&mut hub, 1_000_005);
+    hub.hear(20, vec![gone(2, peer("bob"), "r")]);
+    hub.lose_other(100);
+    let ours = hub.records("r").into_iter().find(|(hub, _)| *hub == ME);
+    assert_eq!(ours.expect("a record").1.about, b"theirs");
+    assert_eq!(hub.core.counters().rooms_taken_over, 0);
 }

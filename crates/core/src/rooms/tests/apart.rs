@@ -1,0 +1,144 @@
+//! A hub that was apart: until it has sent its changes, it shows what it had when it was lost.
+
+use super::*;
+use crate::frames::{Delta, Scope, Set};
+use crate::ids::LinkId;
+
+const BACK: HubId = HubId([3; 20]);
+const BACK_LIFE: Incarnation = Incarnation { epoch: 0, nonce: 3 };
+
+fn show_back(directory: &mut Directory, changes: Vec<Change>) {
+    let seq = changes.len() as u64;
+    let entries = (1..).zip(changes);
+    let entries = entries.map(|(seq, change)| Entry { seq, change }).collect();
+    directory.begin(BACK, BACK_LIFE);
+    directory.complete(&BACK, 0);
+    directory.apply(Moment(0), &BACK, entries, seq);
+    directory.set_visible(&BACK, true, LeaveReason::HubLost);
+}
+
+/// A hub that was apart comes back into reach, and shows this of before.
+fn come_back(hub: &mut Hub, ms: u64, changes: Vec<Change>) {
+    let directory = std::sync::Arc::clone(hub.core.directory());
+    let mut directory = directory.write();
+    show_back(&mut directory, changes);
+    let subscriptions = &mut hub.core.routing.subscriptions;
+    subscriptions.want(&directory, Set::all(BACK));
+    subscriptions.on_route(&directory, BACK, BACK_LIFE, LinkId(1));
+    drop(directory);
+    hub.core.handle_timeout(at(ms));
+}
+
+/// It sends the changes since.
+fn catch_up(hub: &mut Hub, ms: u64, changes: Vec<Change>) {
+    let directory = std::sync::Arc::clone(hub.core.directory());
+    let from = directory.read().origin_state(&BACK).unwrap().seq;
+    let entries = (from + 1..).zip(changes);
+    let entries: Vec<Entry> = entries.map(|(seq, change)| Entry { seq, change }).collect();
+    let delta = Delta {
+        origin: BACK,
+        incarnation: BACK_LIFE,
+        from,
+        to: from + entries.len() as u64,
+        reset: false,
+        last: true,
+        entries,
+    };
+    hub.core.handle_delta(at(ms), LinkId(1), Scope::All, delta);
+    hub.core.handle_timeout(at(ms));
+}
+
+/// The other hub is lost, while one that was apart shows a record of its room from before that.
+fn with_another_that_was_apart() -> Hub {
+    let mut hub = Hub::new(10);
+    of_the_other(&mut hub, "r");
+    let record = record_there(1, "r", 1_000_000, 1_000_001);
+    come_back(&mut hub, 1, vec![record]);
+    hub.lose_other(100);
+    hub.core.handle_timeout(at(100));
+    hub
+}
+
+#[test]
+fn its_old_record_keeps_no_room_from_being_taken_over() {
+    let mut hub = with_another_that_was_apart();
+    assert_eq!(holders(&hub, "r"), [BACK]);
+    catch_up(&mut hub, 200, vec![gone(1, record_id(), "r")]);
+    assert_eq!(holders(&hub, "r"), []);
+    hub.core.handle_timeout(at(1_100));
+    assert_eq!(holders(&hub, "r"), [ME]);
+}
+
+#[test]
+fn a_room_that_it_still_has_is_taken_over_by_nobody() {
+    let mut hub = with_another_that_was_apart();
+    catch_up(&mut hub, 200, Vec::new());
+    hub.core.handle_timeout(at(1_100));
+    assert_eq!(holders(&hub, "r"), [BACK]);
+    assert_eq!(hub.core.presence.rooms.lost.poll_timeout(), None);
+}
+
+#[test]
+fn an_older_record_that_was_shown_for_a_moment_keeps_no_hub_from_handing_its_own_on() {
+    let mut hub = taken_over();
+    let directory = std::sync::Arc::clone(hub.core.directory());
+    let change = record_there(1, "r", 900_000, 900_001);
+    show_back(&mut directory.write(), vec![change]);
+    let show = |hub: &HubId, is_shown: bool| {
+        let mut directory = directory.write();
+        directory.set_visible(hub, is_shown, LeaveReason::HubLost);
+    };
+    show(&OTHER, true);
+    hub.core.handle_timeout(at(110));
+    show(&BACK, false);
+    hub.core.handle_timeout(at(120));
+    assert_eq!(holders(&hub, "r"), [OTHER]);
+}
+
+/// The hub has taken over the other hub's room.
+fn taken_over() -> Hub {
+    let mut hub = Hub::new(10);
+    of_the_other(&mut hub, "r");
+    hub.lose_other(100);
+    hub.core.handle_timeout(at(100));
+    assert_eq!(holders(&hub, "r"), [ME]);
+    hub
+}
+
+/// What a hub that was apart shows of the room: its record, and perhaps a member.
+fn shown(with_member: bool) -> Vec<Change> {
+    let record = record_there(1, "r", 1_000_000, 1_000_001);
+    let member = there(2, "eve", "r", 1_000_002);
+    match with_member {
+        true => vec![record, member],
+        false => vec![record],
+    }
+}
+
+#[test]
+fn no_record_is_left_to_it_for_what_it_had_before() {
+    for with_member in [true, false] {
+        let mut hub = taken_over();
+        come_back(&mut hub, 110, shown(with_member));
+        assert_eq!(holders(&hub, "r").len(), 2, "with a member: {with_member}");
+        let mut changes = vec![gone(1, record_id(), "r")];
+        if with_member {
+            changes.push(gone(2, peer("eve"), "r"));
+        }
+        catch_up(&mut hub, 200, changes);
+        hub.core.handle_timeout(at(5_000));
+        assert_eq!(holders(&hub, "r"), [ME], "with a member: {with_member}");
+    }
+}
+
+#[test]
+fn a_record_is_left_to_it_once_it_says_that_it_has_one_still() {
+    for with_member in [true, false] {
+        let mut hub = taken_over();
+        come_back(&mut hub, 110, shown(with_member));
+        assert_eq!(holders(&hub, "r").len(), 2, "with a member: {with_member}");
+        catch_up(&mut hub, 200, Vec::new());
+        assert_eq!(holders(&hub, "r"), [BACK], "with a member: {with_member}");
+        assert!(hub.core.presence.rooms.unsure.is_empty());
+    }
+}
