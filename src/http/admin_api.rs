@@ -324,9 +324,8 @@ pub(super) async fn peers<B: Backend>(
     let dialect = query.dialect()?.unwrap_or(Dialect::Pigeon);
     let name = query.filter("network").ok_or(BadQuery::NoNetwork)?;
     let network = NetworkKey::new(dialect, name).map_err(|_| BadQuery::NoNetwork)?;
-    let mut silent = app.look_for_operator(&network).await;
-    silent.retain(|hub| query.wants_hub(hub));
-    let mut page = {
+    app.look_for_operator(&network).await;
+    let (mut page, mut silent) = {
         let _turn = app.turn(door).acquire().await;
         let all = app.backend.ids(&network, usize::MAX).into_iter();
         let all = all.filter_map(|peer| {
@@ -335,7 +334,10 @@ pub(super) async fn peers<B: Backend>(
             let row = || (peer.to_string(), (peer, hub, since_ms));
             query.wants_hub(&hub).then(row)
         });
-        query.paging.page_by_name(all.collect())
+        let page = query.paging.page_by_name(all.collect());
+        let mut silent = app.unknown_hubs(&network);
+        silent.retain(|hub| query.wants_hub(hub));
+        (page, silent)
     };
     let entries = std::mem::take(&mut page.entries);
     let parties = match query.filter("details") {

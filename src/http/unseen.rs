@@ -197,8 +197,8 @@ impl<B: Backend> App<B> {
     }
 
     /// The hubs that may have members in a network which are not known here.
-    fn unknown_hubs(&self, network: &NetworkKey) -> Vec<HubId> {
-        let mut hubs = self.backend.unlisted_hubs();
+    pub(super) fn unknown_hubs(&self, network: &NetworkKey) -> BTreeSet<HubId> {
+        let mut hubs: BTreeSet<HubId> = self.backend.unlisted_hubs().into_iter().collect();
         hubs.extend(self.backend.unseen_hubs(network));
         hubs
     }
@@ -227,12 +227,11 @@ impl<B: Backend> App<B> {
         Ok(written(self.unknown_hubs(network)))
     }
 
-    /// The same for operators, who are trusted not to ask too often: strangers cannot take their slots.
-    pub(super) async fn look_for_operator(&self, network: &NetworkKey) -> BTreeSet<HubId> {
+    /// The same for operators, who need no slot: strangers cannot take it from them.
+    pub(super) async fn look_for_operator(&self, network: &NetworkKey) {
         if !self.unknown_hubs(network).is_empty() {
             self.backend.look(network).await;
         }
-        self.unknown_hubs(network).into_iter().collect()
     }
 
     /// Counts a network as looked at until then. It has one slot, however many look.

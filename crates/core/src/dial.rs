@@ -54,7 +54,7 @@ pub struct BootstrapStatus<'a> {
     pub ourselves: bool,
     /// When it was last dialled.
     pub last_attempt: Option<Moment>,
-    /// How many dials in a row made no lasting link.
+    /// How many dials in a row made no link, and how many links in a row did not last, together.
     pub attempt: u32,
 }
 

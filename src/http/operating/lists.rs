@@ -48,7 +48,8 @@ pub(super) fn networks<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'s
     })
 }
 
-/// The peers of one network. With `details`, each hub has two seconds to give their addresses and subjects.
+/// The peers of one network. In a mesh that is past `MESH_FULL_DIRECTORY_PEERS`, the hubs that have some are given two
+/// seconds to tell of them. With `details`, each hub has two seconds to give their addresses and subjects.
 #[utoipa::path(
     get, path = "/admin/api/peers", tag = "peers", security(("operator" = []), ("login" = [])),
     params(

@@ -29,7 +29,7 @@ impl Backoff {
         }
     }
 
-    /// How many dials in a row made no lasting link.
+    /// Both together.
     pub(super) fn attempt(&self) -> u32 {
         self.failed.saturating_add(self.lost)
     }
