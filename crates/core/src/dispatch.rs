@@ -134,7 +134,7 @@ impl Core {
             // hidden.
             TopologyEvent::Reachable { hub, .. } if !self.routing.topology.is_reachable(hub) => {}
             TopologyEvent::Reachable { hub, .. } => {
-                self.routing.hold_down.clear(&hub);
+                self.routing.hold_down.end(now.at, hub);
                 self.linkage.dialer.on_reachable(now.at, hub);
                 self.routing.show(hub, LeaveReason::HubLost);
             }

@@ -4,6 +4,7 @@
 //! for the hold, and are stored for some time after, so that the hub's return costs only a delta.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::ids::{HubId, Moment};
 
@@ -32,10 +33,15 @@ pub enum HoldDue {
     Drop(HubId),
 }
 
-/// The unreachable hubs.
+/// How long a hub is reachable again until the hubs on the way to it have what it changed meanwhile.
+const SETTLES: Duration = Duration::from_secs(1);
+
+/// The unreachable hubs, and those that came back.
 #[derive(Debug, Default)]
 pub struct HoldDown {
     holds: BTreeMap<HubId, Hold>,
+    /// When hubs came back during their hold.
+    back: BTreeMap<HubId, Moment>,
     /// The times of all steps. Without them, after the loss of half a large mesh, every input would search all hubs.
     by_due: BTreeSet<(Moment, HubId)>,
 }
@@ -51,11 +57,25 @@ impl HoldDown {
         self.by_due.insert((hold.due(), hub));
     }
 
-    /// The hub can be reached again, or is forgotten.
+    /// The hub can be reached again.
+    pub fn end(&mut self, now: Moment, hub: HubId) {
+        if self.holds.contains_key(&hub) {
+            self.clear(&hub);
+            self.back.insert(hub, now);
+        }
+    }
+
+    /// The hub is forgotten.
     pub fn clear(&mut self, hub: &HubId) {
+        self.back.remove(hub);
         if let Some(hold) = self.holds.remove(hub) {
             self.by_due.remove(&(hold.due(), *hub));
         }
+    }
+
+    /// Whether a hub that can be reached has not come back just now.
+    pub fn has_settled(&self, now: Moment, hub: &HubId) -> bool {
+        self.back.get(hub).is_none_or(|at| now >= *at + SETTLES)
     }
 
     /// Whether it is unreachable and still visible.

@@ -402,6 +402,7 @@ impl Core {
         self.handle_interest_timeout(now);
         self.end_idle_rooms(now);
         self.take_lost_rooms_over(now);
+        self.review_unsure_rooms(now);
         self.handle_bans_timeout(now);
         if self.next_audit <= now.at {
             self.next_audit = now.at + self.housekeeping;

@@ -291,7 +291,6 @@ impl Core {
             self.on_set_advanced(now, &set);
             self.rest_if_whole(now);
         }
-        self.review_unsure_rooms(now, origin);
     }
 
     pub(super) fn observe(&mut self, now: Now, delta: &Delta) {

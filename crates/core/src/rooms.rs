@@ -31,7 +31,7 @@ use super::api::{Room, RoomAsk, RoomClaim, RoomRecord, record_id};
 use super::directory::Directory;
 use super::ids::{ClaimNo, Hlc, HubId, LeaveReason, Moment, NetworkKey, Now, PeerId};
 use capacity::{RecordCapacity, RoomMaker};
-use take_over::LostRooms;
+use take_over::{LOOK_AGAIN, LostRooms};
 
 /// The first number of claims that the hub makes by itself: far from the numbers that its sessions draw.
 const OWN_CLAIMS: u64 = 1 << 62;
@@ -101,8 +101,10 @@ pub(super) struct FollowedRooms {
     followed: BTreeMap<NetworkKey, Followed>,
     due: BTreeSet<(Moment, NetworkKey)>,
     lost: LostRooms,
-    /// The rooms whose record this hub keeps until another hub has sent its changes: it may have the record no more.
+    /// The rooms whose record this hub keeps because it is not known yet whether another hub has it still.
     unsure: BTreeSet<NetworkKey>,
+    /// When they are reviewed.
+    unsure_due: Option<Moment>,
     claims: u64,
 }
 
@@ -116,13 +118,15 @@ impl FollowedRooms {
             due: BTreeSet::new(),
             lost: LostRooms::new(record_bytes(share)),
             unsure: BTreeSet::new(),
+            unsure_due: None,
             claims: OWN_CLAIMS,
         }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Moment> {
         let ends = self.due.first().map(|(at, _)| *at);
-        ends.into_iter().chain(self.lost.poll_timeout()).min()
+        let all = [ends, self.lost.poll_timeout(), self.unsure_due];
+        all.into_iter().flatten().min()
     }
 
     /// The size of the records that are kept to be taken over.
@@ -166,9 +170,9 @@ impl FollowedRooms {
 }
 
 /// The record that counts among the visible records of a room.
-fn visible_record(claims: &[RoomClaim]) -> Option<RoomRecord> {
+fn visible_record<'a>(claims: impl IntoIterator<Item = &'a RoomClaim>) -> Option<RoomRecord> {
     let read = claims
-        .iter()
+        .into_iter()
         .filter_map(|claim| RoomRecord::read(claim.data.as_deref()?));
     read.reduce(better)
 }
@@ -324,32 +328,34 @@ impl Core {
         }
     }
 
-    /// A hub has sent what it changed: applies the rules to the rooms of which this hub kept the record until then.
-    pub(super) fn review_unsure_rooms(&mut self, now: Now, hub: HubId) {
-        if self.presence.rooms.unsure.is_empty() {
-            return;
+    /// Applies the rules again to the rooms of which this hub kept the record for what it did not know.
+    pub(super) fn review_unsure_rooms(&mut self, now: Now) {
+        let rooms = &mut self.presence.rooms;
+        if rooms.unsure_due.is_some_and(|due| due <= now.at) {
+            rooms.unsure_due = None;
+            let unsure = std::mem::take(&mut rooms.unsure);
+            self.review_rooms(now, unsure);
         }
-        let directory = self.directory.read();
-        let is_shown = |network: &NetworkKey| {
-            let claims = directory.claims_of_id(network, &record_id());
-            claims.iter().any(|claim| claim.hub == hub)
-        };
-        let subscriptions = &self.routing.subscriptions;
-        let unsure = self.presence.rooms.unsure.iter();
-        let sure = unsure.filter(|room| !subscriptions.awaits(hub, room) && is_shown(room));
-        let sure: BTreeSet<NetworkKey> = sure.cloned().collect();
-        drop(directory);
-        self.review_rooms(now, sure);
     }
 
-    /// Whether what another hub shows of a room is what it has. The claims of a hub that came back into reach are those
-    /// of the time when it was lost: it may have left the record to this hub meanwhile.
-    fn may_leave_record_to(&mut self, hub: HubId, network: &NetworkKey) -> bool {
-        let is_known = !self.routing.subscriptions.awaits(hub, network);
-        if !is_known {
-            self.presence.rooms.unsure.insert(network.clone());
+    /// Whether another hub has what it shows of a room, as far as can be known. The claims of a hub that came back into
+    /// reach are those of the time when it was lost, until its changes since have come: from the hub next on the way to
+    /// it, which may have to wait for them too.
+    fn is_sure_of(&self, now: Now, hub: HubId, network: &NetworkKey) -> bool {
+        let routing = &self.routing;
+        routing.hold_down.has_settled(now.at, &hub) && !routing.subscriptions.awaits(hub, network)
+    }
+
+    /// Whether this hub may give its record of a room up because another hub shows one. If it is not known yet whether
+    /// that hub has it still, the room is reviewed again.
+    fn may_leave_record_to(&mut self, now: Now, hub: HubId, network: &NetworkKey) -> bool {
+        let is_sure = self.is_sure_of(now, hub, network);
+        if !is_sure {
+            let rooms = &mut self.presence.rooms;
+            rooms.unsure.insert(network.clone());
+            rooms.unsure_due.get_or_insert(now.at + LOOK_AGAIN);
         }
-        is_known
+        is_sure
     }
 
     fn review_room(&mut self, now: Now, network: &NetworkKey) {
@@ -398,10 +404,10 @@ impl Core {
                 let holders = holders(&claims, &record);
                 let taken_over = self.stays(&host.hub) && holders.contains(&host.hub);
                 if taken_over && !self.mutants.records_kept() {
-                    if self.may_leave_record_to(host.hub, network) {
+                    if self.may_leave_record_to(now, host.hub, network) {
                         self.give_record_up(now, network, HANDED_ON);
                     }
-                } else if holders.is_empty() && has_substitute(&claims, &host.hub) {
+                } else if holders.is_empty() && self.has_substitute(&claims, &host.hub, &record) {
                     self.hold_record(now, network);
                 }
             }
@@ -409,6 +415,13 @@ impl Core {
         }
         self.tell_host(network, host.as_ref(), own);
         self.keep_unshown(network, is_shown);
+    }
+
+    /// Whether a hub shows a substitute for this record, which has space here beside it.
+    fn has_substitute(&self, claims: &[RoomClaim], hub: &HubId, real: &RoomRecord) -> bool {
+        let mut held = claims.iter().filter(|claim| claim.hub == *hub);
+        held.any(|claim| stands_in_for(claim, real))
+            && self.presence.rooms.capacity.fits(real.write().len())
     }
 
     /// Keeps a room known here while no hub shows its record, so that its members are told of the room nevertheless.
@@ -517,7 +530,7 @@ impl Core {
         let staying = holders.iter().find(|hub| self.stays(hub));
         let keeper = staying.or(holders.first()).copied();
         if let Some(keeper) = keeper.filter(|keeper| *keeper != self.me)
-            && self.may_leave_record_to(keeper, network)
+            && self.may_leave_record_to(now, keeper, network)
         {
             self.give_record_up(now, network, HANDED_ON);
             return self.forget_room(network);
@@ -622,16 +635,11 @@ impl Core {
     }
 }
 
-/// Whether this hub holds a record that it made up.
-fn has_substitute(claims: &[RoomClaim], hub: &HubId) -> bool {
-    let mut held = claims.iter().filter(|claim| claim.hub == *hub);
-    held.any(is_made_up)
-}
-
-/// Whether this is the claim of a record that its hub made up.
-fn is_made_up(claim: &RoomClaim) -> bool {
+/// Whether this is the claim of a record that its hub made up because it did not know this one, which is older.
+fn stands_in_for(claim: &RoomClaim, real: &RoomRecord) -> bool {
     let record = claim.data.as_deref().and_then(RoomRecord::read);
-    record.is_some_and(|record| record.is_substitute())
+    let is_later = |record: &RoomRecord| record.is_substitute() && record.birth() > real.birth();
+    !real.is_substitute() && record.as_ref().is_some_and(is_later)
 }
 
 /// The hubs that hold a record of the same creation as this one.

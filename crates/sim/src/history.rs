@@ -570,7 +570,7 @@ impl<'a> Peace<'a> {
             faults.extend(lasting_faults(self.world));
             // Rooms that were left last have had their time by then, and so have those that were taken over.
             if !self.probes_lost {
-                while self.run_for_idle_time() > 0 {}
+                (0..10).any(|_| self.run_for_idle_time() == 0);
                 faults.extend(checks::left_over(self.world));
                 faults.extend(self.world.broken_promises());
             }

@@ -15,7 +15,8 @@
 //! A room that is taken over has no member. If its record does not fit, a room of another maker ends: one whose rooms
 //! without a member take more than a quarter of the hub's capacity. If there is no such maker, the record is left to
 //! the next hub. While a member is visible, the hub of that member is to hold the record, and all others wait. Until
-//! the room is taken over, a client may enter it at any hub that had the record.
+//! the room is taken over, a client may enter it at any hub that had the record. If the hub of the member made a record up,
+//! because it did not know the lost one, the room is taken over all the same.
 //!
 //! This file knows no links. [`Core`] calls it when records are hidden, when a hub is seen to drain, and when a look is
 //! due.
@@ -29,13 +30,13 @@ use super::super::api::{RoomClaim, RoomRecord, record_id};
 use super::super::directory::{ClaimQuota, Directory, HiddenRoom};
 use super::super::guards::TakeOverOrder;
 use super::super::ids::{HubId, Moment, NetworkKey, Now};
-use super::{better, is_made_up, visible_record};
+use super::{stands_in_for, visible_record};
 
 /// How much later than the hub before it a hub takes a room over.
 const STEP: Duration = Duration::from_millis(250);
 /// The time between two looks at a room whose turn has passed, or that has a member, or that a hub shows which has yet
 /// to say whether it ended there.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a lost record is kept: as long as the claims of a hub that is gone.
 const KEPT_FOR: Duration = Duration::from_secs(60);
 /// The most lost rooms that are kept.
@@ -97,7 +98,8 @@ impl LostRooms {
     /// A room is lost: a look at it is due now. Of two records the one that counts is kept. A room that is lost again,
     /// by a drain and then with its hub, keeps its turn.
     fn expect(&mut self, now: Moment, room: HiddenRoom) {
-        let Some(record) = RoomRecord::read(&room.data) else {
+        let Some(record) = RoomRecord::read(&room.data).filter(|record| !record.is_substitute())
+        else {
             return;
         };
         let network = room.network.clone();
@@ -167,30 +169,33 @@ impl Core {
     ) {
         self.expect_rooms(now, hidden);
         for network in shown {
-            self.note_taken_over(network);
+            self.note_taken_over(now, network);
         }
     }
 
     /// A lost room is lost no more once a hub that goes on has it. If it ends there before this hub's turn, it has ended.
-    fn note_taken_over(&mut self, network: &NetworkKey) {
-        if !self.presence.rooms.lost.rooms.contains_key(network) {
+    fn note_taken_over(&mut self, now: Now, network: &NetworkKey) {
+        let Some(record) = self.presence.rooms.lost.record(network) else {
             return;
-        }
+        };
         let directory = self.directory.read();
         let claims = directory.claims_of_id(network, &record_id());
         drop(directory);
-        if self.goes_on_at(network, &claims) {
+        if self.goes_on_at(now, (network, &record), &claims) {
             self.presence.rooms.lost.forget(network);
         }
     }
 
-    /// Whether a hub that stays has the room, as far as is known now. The claims of a hub that came back into reach are
-    /// those of the time when it was lost, until it has sent the changes since: the room may have ended there.
-    fn goes_on_at(&self, network: &NetworkKey, claims: &[RoomClaim]) -> bool {
-        let subscriptions = &self.routing.subscriptions;
-        let real = claims.iter().filter(|claim| !is_made_up(claim));
+    /// Whether a hub that stays has this lost room, or an older one of its name, as far as can be known.
+    fn goes_on_at(
+        &self,
+        now: Now,
+        (network, lost): (&NetworkKey, &RoomRecord),
+        claims: &[RoomClaim],
+    ) -> bool {
+        let real = claims.iter().filter(|claim| !stands_in_for(claim, lost));
         let mut hubs = real.map(|claim| claim.hub);
-        hubs.any(|hub| self.stays(&hub) && !subscriptions.awaits(hub, network))
+        hubs.any(|hub| self.stays(&hub) && self.is_sure_of(now, hub, network))
     }
 
     /// A hub drains: others take its rooms over while it is still there.
@@ -221,7 +226,13 @@ impl Core {
     /// either. A record is also hidden when its network is of no interest here any more: then it is not lost.
     fn is_lost(&self, room: &HiddenRoom, claims: &[RoomClaim]) -> bool {
         if room.is_handed_on {
-            return claims.iter().all(is_made_up);
+            let record = RoomRecord::read(&room.data);
+            let stands_in = |claim| {
+                record
+                    .as_ref()
+                    .is_some_and(|real| stands_in_for(claim, real))
+            };
+            return claims.iter().all(stands_in);
         }
         let routing = &self.routing;
         let is_near =
@@ -254,18 +265,21 @@ impl Core {
     }
 
     fn look_at_lost(&self, now: Now, network: &NetworkKey) -> Look {
-        let Some(lost) = self.presence.rooms.lost.rooms.get(network) else {
+        let all = &self.presence.rooms.lost;
+        let (Some(lost), Some(record)) = (all.rooms.get(network), all.record(network)) else {
             return Look::Forget;
         };
         let directory = self.directory.read();
         let claims = directory.claims_of_id(network, &record_id());
-        let is_held = self.goes_on_at(network, &claims);
+        let is_held = self.goes_on_at(now, (network, &record), &claims);
         let is_over = now.at >= lost.since + KEPT_FOR;
         if is_held || is_over || self.draining || !self.is_lost(&lost.room, &claims) {
             return Look::Forget;
         }
         let again = now.at + LOOK_AGAIN;
-        let (made_up, real): (Vec<_>, Vec<_>) = claims.iter().partition(|claim| is_made_up(claim));
+        let (made_up, real): (Vec<_>, Vec<_>) = claims
+            .iter()
+            .partition(|claim| stands_in_for(claim, &record));
         let is_shown = real.iter().any(|claim| self.stays(&claim.hub));
         // The hub of the host does not know the record if it made one up.
         let is_claimed = made_up.is_empty() && {
@@ -317,12 +331,13 @@ impl Core {
         let Some(lost) = rooms.lost.rooms.get(network) else {
             return false;
         };
-        // The record of a hub that drains may have changed since.
-        let records = visible_record(&claims).into_iter();
-        let records = records.chain(rooms.lost.record(network));
-        let Some(mut record) = records.reduce(better) else {
+        let Some(real) = rooms.lost.record(network) else {
             return false;
         };
+        // The record of a hub that drains may have changed since.
+        let real_claims = claims.iter().filter(|claim| !stands_in_for(claim, &real));
+        let last = visible_record(real_claims);
+        let mut record = last.unwrap_or(real);
         if lost.room.is_lived_in {
             record.left_ms = now.wall_ms;
         }

@@ -25,6 +25,9 @@ fn come_back(hub: &mut Hub, ms: u64, changes: Vec<Change>) {
     let subscriptions = &mut hub.core.routing.subscriptions;
     subscriptions.want(&directory, Set::all(BACK));
     subscriptions.on_route(&directory, BACK, BACK_LIFE, LinkId(1));
+    let hold_down = &mut hub.core.routing.hold_down;
+    hold_down.start(BACK, at(ms).at, at(ms).at);
+    hold_down.end(at(ms).at, BACK);
     drop(directory);
     hub.core.handle_timeout(at(ms));
 }
@@ -136,9 +139,25 @@ fn a_record_is_left_to_it_once_it_says_that_it_has_one_still() {
     for with_member in [true, false] {
         let mut hub = taken_over();
         come_back(&mut hub, 110, shown(with_member));
-        assert_eq!(holders(&hub, "r").len(), 2, "with a member: {with_member}");
+        // The hub next on the way has answered, and may lack changes itself.
         catch_up(&mut hub, 200, Vec::new());
+        hub.core.handle_timeout(at(1_109));
+        assert_eq!(holders(&hub, "r").len(), 2, "with a member: {with_member}");
+        hub.core.handle_timeout(at(1_110));
         assert_eq!(holders(&hub, "r"), [BACK], "with a member: {with_member}");
-        assert!(hub.core.presence.rooms.unsure.is_empty());
+        assert_eq!(hub.core.presence.rooms.unsure_due, None);
     }
+}
+
+#[test]
+fn a_record_stays_as_long_as_it_says_nothing() {
+    let mut hub = taken_over();
+    come_back(&mut hub, 110, shown(false));
+    for ms in [2_000, 5_000, 9_000] {
+        hub.core.handle_timeout(at(ms));
+        assert_eq!(holders(&hub, "r").len(), 2, "after {ms} ms");
+    }
+    catch_up(&mut hub, 9_001, Vec::new());
+    hub.core.handle_timeout(at(10_001));
+    assert_eq!(holders(&hub, "r"), [BACK]);
 }

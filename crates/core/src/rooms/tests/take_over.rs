@@ -264,3 +264,24 @@ fn who_knows_a_room_shows_its_record_to_the_hub_that_made_one_up() {
     assert_eq!(ours.expect("a record").1.about, b"theirs");
     assert_eq!(hub.core.counters().rooms_taken_over, 0);
 }
+
+#[test]
+fn a_made_up_record_is_taken_over_by_nobody() {
+    let mut hub = Hub::new(10);
+    with_a_made_up_record(&mut hub, 1_000_050);
+    hub.hear(10, vec![made_up(1, "r")]);
+    let handed_on = Change::Gone {
+        network: network("r"),
+        peer: record_id(),
+        claim: ClaimNo(1),
+        reason: HANDED_ON,
+    };
+    hub.hear(20, vec![handed_on]);
+    assert_eq!(hub.core.presence.rooms.lost.poll_timeout(), None);
+    assert_eq!((hub.core.rooms_held(), holders(&hub, "r").len()), (0, 1));
+    // Nor is it when the hub is lost that made it up.
+    hub.hear(30, vec![made_up(3, "r")]);
+    hub.lose_other(100);
+    assert_eq!(hub.core.presence.rooms.lost.poll_timeout(), None);
+    assert_eq!(hub.core.rooms_held(), 0);
+}
