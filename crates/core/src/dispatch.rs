@@ -133,8 +133,9 @@ impl Core {
             // The hub was lost again before this was noticed: its hold goes on. If it ended here, the hub would be
             // hidden.
             TopologyEvent::Reachable { hub, .. } if !self.routing.topology.is_reachable(hub) => {}
-            TopologyEvent::Reachable { hub, .. } => {
-                self.routing.hold_down.end(now.at, hub);
+            TopologyEvent::Reachable { hub, incarnation } => {
+                let is_kept = self.directory.read().keeps_claims_of(&hub, incarnation);
+                self.routing.hold_down.end(now.at, hub, is_kept);
                 self.linkage.dialer.on_reachable(now.at, hub);
                 self.routing.show(hub, LeaveReason::HubLost);
             }

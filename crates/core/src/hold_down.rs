@@ -40,7 +40,7 @@ const SETTLES: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct HoldDown {
     holds: BTreeMap<HubId, Hold>,
-    /// When hubs came back during their hold.
+    /// When hubs came back of which claims were kept here.
     back: BTreeMap<HubId, Moment>,
     /// The times of all steps. Without them, after the loss of half a large mesh, every input would search all hubs.
     by_due: BTreeSet<(Moment, HubId)>,
@@ -57,10 +57,10 @@ impl HoldDown {
         self.by_due.insert((hold.due(), hub));
     }
 
-    /// The hub can be reached again.
-    pub fn end(&mut self, now: Moment, hub: HubId) {
-        if self.holds.contains_key(&hub) {
-            self.clear(&hub);
+    /// The hub can be reached again. `is_kept` says that claims are shown which it made before.
+    pub fn end(&mut self, now: Moment, hub: HubId, is_kept: bool) {
+        self.clear(&hub);
+        if is_kept {
             self.back.insert(hub, now);
         }
     }
@@ -73,7 +73,7 @@ impl HoldDown {
         }
     }
 
-    /// Whether a hub that can be reached has not come back just now.
+    /// Whether a hub that can be reached has not just come back, so that what is shown of it is what it had before.
     pub fn has_settled(&self, now: Moment, hub: &HubId) -> bool {
         self.back.get(hub).is_none_or(|at| now >= *at + SETTLES)
     }
@@ -151,7 +151,19 @@ mod tests {
         let hub = HubId([1; 20]);
         let mut hold_down = HoldDown::default();
         hold_down.start(hub, Moment(2_000), Moment(60_000));
-        hold_down.clear(&hub);
+        hold_down.end(Moment(1_000), hub, true);
         assert_eq!(hold_down.take_due(Moment(99_000)), []);
+    }
+
+    #[test]
+    fn a_hub_that_returns_settles_unless_nothing_of_it_is_kept() {
+        let hub = HubId([1; 20]);
+        let mut hold_down = HoldDown::default();
+        assert!(hold_down.has_settled(Moment(0), &hub), "it was never lost");
+        for is_kept in [true, false] {
+            hold_down.end(Moment(1_000), hub, is_kept);
+            assert_eq!(hold_down.has_settled(Moment(1_000_999), &hub), !is_kept);
+            assert!(hold_down.has_settled(Moment(1_001_000), &hub));
+        }
     }
 }

@@ -291,13 +291,17 @@ impl Core {
         }
     }
 
-    /// The record of a room: the visible record, or the last one that this hub saw, or one that waits to be taken over.
+    /// The record of a room: the visible one, or else the last one that this hub saw, or one that waits to be taken over.
     pub(super) fn known_record(&self, network: &NetworkKey) -> Option<RoomRecord> {
         let directory = self.directory.read();
         let seen = visible_record(&directory.claims_of_id(network, &record_id()));
         let followed = self.presence.rooms.followed.get(network);
-        seen.or_else(|| followed.and_then(|followed| followed.record.clone()))
-            .or_else(|| self.presence.rooms.lost.record(network))
+        let followed = followed.and_then(|followed| followed.record.clone());
+        let lost = self.presence.rooms.lost.record(network);
+        let mut all: Vec<RoomRecord> = [seen, followed, lost].into_iter().flatten().collect();
+        // A substitute was made at a hub that knew less than this one.
+        all.sort_by_key(RoomRecord::is_substitute);
+        all.into_iter().next()
     }
 
     fn end_room(&mut self, now: Now, network: &NetworkKey) {
@@ -351,11 +355,37 @@ impl Core {
     fn may_leave_record_to(&mut self, now: Now, hub: HubId, network: &NetworkKey) -> bool {
         let is_sure = self.is_sure_of(now, hub, network);
         if !is_sure {
-            let rooms = &mut self.presence.rooms;
-            rooms.unsure.insert(network.clone());
-            rooms.unsure_due.get_or_insert(now.at + LOOK_AGAIN);
+            self.review_later(now, network);
         }
         is_sure
+    }
+
+    /// The record that counts among the visible records of a room. If this hub knows a record, it does not go by one
+    /// that another hub may have no more.
+    fn seen_record(
+        &mut self,
+        now: Now,
+        network: &NetworkKey,
+        claims: &[RoomClaim],
+    ) -> Option<RoomRecord> {
+        let followed = self.presence.rooms.followed.get(network);
+        if followed.is_none_or(|followed| followed.record.is_none()) {
+            return visible_record(claims);
+        }
+        let is_sure =
+            |claim: &&RoomClaim| claim.hub == self.me || self.is_sure_of(now, claim.hub, network);
+        let sure: Vec<&RoomClaim> = claims.iter().filter(is_sure).collect();
+        let seen = visible_record(sure.iter().copied());
+        if sure.len() < claims.len() {
+            self.review_later(now, network);
+        }
+        seen
+    }
+
+    fn review_later(&mut self, now: Now, network: &NetworkKey) {
+        let rooms = &mut self.presence.rooms;
+        rooms.unsure.insert(network.clone());
+        rooms.unsure_due.get_or_insert(now.at + LOOK_AGAIN);
     }
 
     fn review_room(&mut self, now: Now, network: &NetworkKey) {
@@ -378,8 +408,8 @@ impl Core {
         if own.is_empty() && held.is_none() {
             return self.forget_room(network);
         }
-        let seen = visible_record(&claims);
-        let is_shown = seen.is_some();
+        let is_shown = visible_record(&claims).is_some();
+        let seen = self.seen_record(now, network, &claims);
         let is_ours = |claim: &RoomClaim| Some(claim.claim) == held && claim.hub == self.me;
         let shown = claims.iter().find(|claim| is_ours(claim));
         let shown = shown.and_then(|claim| claim.data.clone());
@@ -403,8 +433,10 @@ impl Core {
                 self.presence.rooms.ends(network, None);
                 let holders = holders(&claims, &record);
                 let taken_over = self.stays(&host.hub) && holders.contains(&host.hub);
-                if taken_over && !self.mutants.records_kept() {
-                    if self.may_leave_record_to(now, host.hub, network) {
+                if taken_over {
+                    let may_leave =
+                        held.is_some() && self.may_leave_record_to(now, host.hub, network);
+                    if may_leave && !self.mutants.records_kept() {
                         self.give_record_up(now, network, HANDED_ON);
                     }
                 } else if holders.is_empty() && self.has_substitute(&claims, &host.hub, &record) {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::super::exchange::Found;
-use super::super::ids::{ClaimNo, Hlc, HubId, NetworkKey, PeerId, mix};
+use super::super::ids::{ClaimNo, Hlc, HubId, Incarnation, NetworkKey, PeerId, mix};
 use super::log::Step;
 use super::quota::Usage;
 use super::store::{ClaimRecord, NetworkNo, OriginNo, RecordNo};
@@ -357,6 +357,13 @@ impl Directory {
             Some(_) => 0,
             None => self.lines.size_of(hub),
         }
+    }
+
+    /// Whether claims of this incarnation of a hub are here, all of them or those of some networks.
+    pub(crate) fn keeps_claims_of(&self, hub: &HubId, incarnation: Incarnation) -> bool {
+        let states = self.sets_of(hub).into_iter();
+        let mut states = states.filter_map(|set| self.set_state(&set));
+        states.any(|state| state.complete && state.incarnation == incarnation)
     }
 
     /// Whether this hub knows a hub's peers and shows them: all of them, or the lines of its networks.

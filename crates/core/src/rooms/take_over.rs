@@ -15,7 +15,7 @@
 //! A room that is taken over has no member. If its record does not fit, a room of another maker ends: one whose rooms
 //! without a member take more than a quarter of the hub's capacity. If there is no such maker, the record is left to
 //! the next hub. While a member is visible, the hub of that member is to hold the record, and all others wait. Until
-//! the room is taken over, a client may enter it at any hub that had the record. If the hub of the member made a record up,
+//! the room is taken over, a client may enter it at any hub that had the record. If the hub of the host made a record up,
 //! because it did not know the lost one, the room is taken over all the same.
 //!
 //! This file knows no links. [`Core`] calls it when records are hidden, when a hub is seen to drain, and when a look is
@@ -186,7 +186,7 @@ impl Core {
         }
     }
 
-    /// Whether a hub that stays has this lost room, or an older one of its name, as far as can be known.
+    /// Whether a hub that stays has this lost room, or another one of its name, as far as can be known.
     fn goes_on_at(
         &self,
         now: Now,
@@ -281,11 +281,12 @@ impl Core {
             .iter()
             .partition(|claim| stands_in_for(claim, &record));
         let is_shown = real.iter().any(|claim| self.stays(&claim.hub));
+        let members = directory.by_seniority(network);
         // The hub of the host does not know the record if it made one up.
-        let is_claimed = made_up.is_empty() && {
-            let members = directory.by_seniority(network);
-            members.iter().any(|member| self.stays(&member.hub))
-        };
+        let is_unknown = members
+            .first()
+            .is_some_and(|host| made_up.iter().any(|claim| claim.hub == host.hub));
+        let is_claimed = !is_unknown && members.iter().any(|member| self.stays(&member.hub));
         if is_shown || is_claimed || lost.passed_on {
             return Look::At(again);
         }

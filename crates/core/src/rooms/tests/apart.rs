@@ -26,8 +26,7 @@ fn come_back(hub: &mut Hub, ms: u64, changes: Vec<Change>) {
     subscriptions.want(&directory, Set::all(BACK));
     subscriptions.on_route(&directory, BACK, BACK_LIFE, LinkId(1));
     let hold_down = &mut hub.core.routing.hold_down;
-    hold_down.start(BACK, at(ms).at, at(ms).at);
-    hold_down.end(at(ms).at, BACK);
+    hold_down.end(at(ms).at, BACK, true);
     drop(directory);
     hub.core.handle_timeout(at(ms));
 }
@@ -160,4 +159,26 @@ fn a_record_stays_as_long_as_it_says_nothing() {
     catch_up(&mut hub, 9_001, Vec::new());
     hub.core.handle_timeout(at(10_001));
     assert_eq!(holders(&hub, "r"), [BACK]);
+}
+
+#[test]
+fn a_room_that_ended_there_meanwhile_takes_no_place_of_a_new_one() {
+    let mut hub = Hub::new(10);
+    assert!(accepted(&hub.create(50, 1, "ada", "r")));
+    let old = record_there(1, "r", 5, 1_000_001);
+    come_back(&mut hub, 110, vec![old, there(2, "eve", "r", 1_000_002)]);
+    let own = |hub: &Hub| {
+        let mut all = hub.records("r").into_iter();
+        all.find(|(holder, _)| *holder == ME)
+            .map(|(_, record)| record.about)
+    };
+    assert_eq!(own(&hub).as_deref(), Some(&b"kept"[..]));
+    catch_up(
+        &mut hub,
+        200,
+        vec![gone(1, record_id(), "r"), gone(2, peer("eve"), "r")],
+    );
+    hub.core.handle_timeout(at(1_200));
+    assert_eq!(own(&hub).as_deref(), Some(&b"kept"[..]));
+    assert_eq!(refused(&hub.outputs()), None, "Ada is not sent away");
 }
