@@ -11,6 +11,19 @@ use hubmesh_core::directory::{ClaimView, OriginState};
 use hubmesh_core::frames::UnknownChange;
 use hubmesh_core::ids::{ClaimNo, HubId, Incarnation, mix, stable_hash};
 
+/// Forgets what a machine had of hubs that it does not know any more. `hubs` is sorted.
+fn forget_others<T>(seen: &mut BTreeMap<(Boot, HubId), T>, boot: Boot, hubs: &[HubId]) {
+    let known = |hub: &HubId| hubs.binary_search(hub).is_ok();
+    let gone: Vec<(Boot, HubId)> = seen
+        .range((boot, HubId([0; 20]))..=(boot, HubId([0xff; 20])))
+        .map(|(key, _)| *key)
+        .filter(|(_, hub)| !known(hub))
+        .collect();
+    for key in gone {
+        seen.remove(&key);
+    }
+}
+
 /// A hub's set at one sequence number, as a hash: its claims, and its changes that this version does not know.
 fn set_hash(claims: &[ClaimView], unknown: &[(u64, UnknownChange)]) -> u64 {
     let items = unknown.iter().fold(0, |sum: u64, (seq, change)| {
@@ -112,36 +125,20 @@ impl Watch {
                 ));
             }
         }
-        self.forget(boot, &hubs);
+        forget_others(&mut self.seen, boot, &hubs);
         let me = (boot, me);
         self.networks
             .look(world, no, me, core, &directory, &mut faults);
         faults
     }
 
-    fn forget(&mut self, boot: Boot, hubs: &[HubId]) {
-        let known = |hub: &HubId| hubs.binary_search(hub).is_ok();
-        let gone: Vec<(Boot, HubId)> = self
-            .seen
-            .range((boot, HubId([0; 20]))..=(boot, HubId([0xff; 20])))
-            .map(|(key, _)| *key)
-            .filter(|(_, hub)| !known(hub))
-            .collect();
-        for key in gone {
-            self.seen.remove(&key);
-        }
-    }
-
     /// 10: a hub on a path lists the link, from the next run of the shortest paths on.
     fn check_listed(&mut self, world: &World, boot: Boot, core: &Core, faults: &mut Vec<String>) {
         let me = world.hosts[boot.host].id;
         let routes = core.topology().routes();
-        let unlisted: BTreeSet<HubId> = routes
-            .by_hub
-            .values()
-            .map(|route| route.hop.neighbour)
-            .filter(|hub| !lists(core, *hub, me))
-            .collect();
+        let hops = routes.by_hub.values().map(|route| route.hop.neighbour);
+        let mut unlisted: BTreeSet<HubId> = hops.collect();
+        unlisted.retain(|hub| !lists(core, *hub, me));
         self.unlisted
             .retain(|(by, hub), _| *by != boot || unlisted.contains(hub));
         for hub in unlisted {

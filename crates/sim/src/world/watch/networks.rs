@@ -53,8 +53,7 @@ impl Watch {
             self.look_at(world, no, (boot, hub), directory, faults);
         }
         let known = core.directory().read().all_hubs();
-        self.seen
-            .retain(|(by, hub), _| *by != boot || known.binary_search(hub).is_ok());
+        super::forget_others(&mut self.seen, boot, &known);
     }
 
     fn note_own(&mut self, me: &HubId, directory: &Directory) {
