@@ -280,8 +280,8 @@ pub fn missing_links(world: &World) -> Vec<String> {
     for (at, a) in up.iter().enumerate() {
         for b in &up[at + 1..] {
             let (ha, hb) = (&world.hosts[*a], &world.hosts[*b]);
-            // In a large mesh an address rests while its hub is reachable.
-            if !small && together(&groups, *a, *b) {
+            // In a large mesh an address rests while its hub is reachable. In any, that of a full hub does for a while.
+            if together(&groups, *a, *b) && (!small || world.rests_as_full(*a, *b)) {
                 continue;
             }
             let told = (ha.bootstrap.contains(b) && hb.url.is_some())

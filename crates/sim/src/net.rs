@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::ids::{Boot, ConnNo};
+use super::ids::{Boot, ConnNo, HostNo};
 use hubmesh_core::ids::LinkId;
 
 /// The state of one end.
@@ -172,6 +172,12 @@ impl Conn {
             pipes: [(); 2].map(|()| Pipe::new(latency, bandwidth)),
             dial_number,
         }
+    }
+
+    /// The machines at its ends, the lower number first.
+    pub(super) fn hosts(&self) -> [HostNo; 2] {
+        let [a, b] = [&self.ends[0], &self.ends[1]].map(|end| end.owner.host);
+        [a.min(b), a.max(b)]
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -157,6 +157,8 @@ pub struct World {
     promised: rooms::Promises,
     held_rooms: rooms::Held,
     ended_rooms: BTreeMap<NetworkKey, u64>,
+    /// When two machines last parted because one of them was full.
+    full_at: BTreeMap<[HostNo; 2], u64>,
     looks_ended: looks::LooksEnded,
     later: later::Messages,
 }
@@ -189,6 +191,7 @@ impl World {
             promised: rooms::Promises::new(),
             held_rooms: rooms::Held::new(),
             ended_rooms: BTreeMap::new(),
+            full_at: BTreeMap::new(),
             looks_ended: looks::LooksEnded::new(),
             later: later::Messages::default(),
         }

@@ -13,7 +13,7 @@ const REGRESSIONS: &[u64] = &[
 
 /// Seeds that found a fault in histories with hubs of a later version.
 const LATER_REGRESSIONS: &[u64] = &[
-    615301, 655872, 667902, 722855, 726826, 768452, 795213, 914336, 919988,
+    615301, 655872, 667902, 722855, 726826, 768452, 795213, 914336, 919988, 944292, 1091141,
 ];
 
 /// Seeds that found a fault in histories with interest.

@@ -111,6 +111,14 @@ impl World {
             .any(|no| self.conns.get(no).is_some_and(Conn::is_open))
     }
 
+    /// Whether one of the two may still leave the other alone, because that was full: for as long as they reach each
+    /// other, a hub does so for `retry_full` and half as long again at most.
+    pub fn rests_as_full(&self, a: HostNo, b: HostNo) -> bool {
+        let most = self.config.core.dial.retry_full * 3 / 2;
+        let at = self.full_at.get(&[a.min(b), a.max(b)]);
+        at.is_some_and(|at| u128::from(self.now - at) <= most.as_micros())
+    }
+
     /// The connections between the two are reset; both ends notice.
     pub fn cut(&mut self, a: HostNo, b: HostNo) {
         self.disturb();

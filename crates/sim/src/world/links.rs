@@ -246,6 +246,9 @@ impl World {
         };
         conn.ends[side].closed = true;
         conn.ends[side].lingers = true;
+        if bye == Bye::Full {
+            self.full_at.insert(conn.hosts(), self.now);
+        }
         for message in std::mem::take(&mut conn.pipes[side].data_queue) {
             self.send(conn_no, side, InFlight::Message(message));
         }
