@@ -171,9 +171,7 @@ impl FollowedRooms {
 
 /// The record that counts among the visible records of a room.
 fn visible_record<'a>(claims: impl IntoIterator<Item = &'a RoomClaim>) -> Option<RoomRecord> {
-    let read = claims
-        .into_iter()
-        .filter_map(|claim| RoomRecord::read(claim.data.as_deref()?));
+    let read = claims.into_iter().filter_map(RoomClaim::record);
     read.reduce(better)
 }
 
@@ -295,13 +293,15 @@ impl Core {
     pub(super) fn known_record(&self, network: &NetworkKey) -> Option<RoomRecord> {
         let directory = self.directory.read();
         let seen = visible_record(&directory.claims_of_id(network, &record_id()));
+        if seen.as_ref().is_some_and(|seen| !seen.is_substitute()) {
+            return seen;
+        }
+        // A substitute was made at a hub that knew less than this one.
         let followed = self.presence.rooms.followed.get(network);
         let followed = followed.and_then(|followed| followed.record.clone());
         let lost = self.presence.rooms.lost.record(network);
-        let mut all: Vec<RoomRecord> = [seen, followed, lost].into_iter().flatten().collect();
-        // A substitute was made at a hub that knew less than this one.
-        all.sort_by_key(RoomRecord::is_substitute);
-        all.into_iter().next()
+        let all = [seen, followed, lost].into_iter().flatten();
+        all.min_by_key(RoomRecord::is_substitute)
     }
 
     fn end_room(&mut self, now: Now, network: &NetworkKey) {
@@ -408,7 +408,7 @@ impl Core {
         if own.is_empty() && held.is_none() {
             return self.forget_room(network);
         }
-        let is_shown = visible_record(&claims).is_some();
+        let is_shown = claims.iter().any(|claim| claim.record().is_some());
         let seen = self.seen_record(now, network, &claims);
         let is_ours = |claim: &RoomClaim| Some(claim.claim) == held && claim.hub == self.me;
         let shown = claims.iter().find(|claim| is_ours(claim));
@@ -669,14 +669,13 @@ impl Core {
 
 /// Whether this is the claim of a record that its hub made up because it did not know this one, which is older.
 fn stands_in_for(claim: &RoomClaim, real: &RoomRecord) -> bool {
-    let record = claim.data.as_deref().and_then(RoomRecord::read);
-    let is_later = |record: &RoomRecord| record.is_substitute() && record.birth() > real.birth();
-    !real.is_substitute() && record.as_ref().is_some_and(is_later)
+    let is_later = |record: RoomRecord| record.is_substitute() && record.birth() > real.birth();
+    !real.is_substitute() && claim.record().is_some_and(is_later)
 }
 
 /// The hubs that hold a record of the same creation as this one.
 fn holders(claims: &[RoomClaim], record: &RoomRecord) -> BTreeSet<HubId> {
-    let birth = |claim: &RoomClaim| Some(RoomRecord::read(claim.data.as_deref()?)?.birth());
+    let birth = |claim: &RoomClaim| Some(claim.record()?.birth());
     let same = claims
         .iter()
         .filter(|claim| birth(claim) == Some(record.birth()));

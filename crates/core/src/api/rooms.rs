@@ -81,6 +81,11 @@ pub struct RoomClaim {
 }
 
 impl RoomClaim {
+    /// The record that it holds; `None` if it holds none.
+    pub fn record(&self) -> Option<RoomRecord> {
+        RoomRecord::read(self.data.as_deref()?)
+    }
+
     /// The order of a room's members: the one that has been there the longest is the lowest.
     pub fn rank(&self) -> (Hlc, HubId, ClaimNo) {
         (self.hlc, self.hub, self.claim)

@@ -226,13 +226,10 @@ impl Core {
     /// either. A record is also hidden when its network is of no interest here any more: then it is not lost.
     fn is_lost(&self, room: &HiddenRoom, claims: &[RoomClaim]) -> bool {
         if room.is_handed_on {
-            let record = RoomRecord::read(&room.data);
-            let stands_in = |claim| {
-                record
-                    .as_ref()
-                    .is_some_and(|real| stands_in_for(claim, real))
+            return match RoomRecord::read(&room.data) {
+                Some(real) => claims.iter().all(|claim| stands_in_for(claim, &real)),
+                None => claims.is_empty(),
             };
-            return claims.iter().all(stands_in);
         }
         let routing = &self.routing;
         let is_near =

@@ -18,6 +18,8 @@ mod take_over;
 
 const ME: HubId = HubId([5; 20]);
 const OTHER: HubId = HubId([2; 20]);
+const THIRD: HubId = HubId([3; 20]);
+const THIRD_LIFE: Incarnation = Incarnation { epoch: 0, nonce: 3 };
 const IDLE: Duration = Duration::from_secs(10);
 
 fn at(ms: u64) -> Now {
@@ -185,6 +187,17 @@ fn gone(claim: u64, name: PeerId, room: &str) -> Change {
 fn of_the_other(hub: &mut Hub, room: &str) {
     let record = record_there(1, room, 1_000_000, 1_000_001);
     hub.hear(1, vec![record, there(2, "bob", room, 1_000_001)]);
+}
+
+/// A third hub shows these changes, its first ones.
+fn show_third(directory: &mut Directory, changes: Vec<Change>) {
+    let seq = changes.len() as u64;
+    let entries = (1..).zip(changes);
+    let entries = entries.map(|(seq, change)| Entry { seq, change }).collect();
+    directory.begin(THIRD, THIRD_LIFE);
+    directory.complete(&THIRD, 0);
+    directory.apply(Moment(0), &THIRD, entries, seq);
+    directory.set_visible(&THIRD, true, LeaveReason::HubLost);
 }
 
 fn holders(hub: &Hub, room: &str) -> Vec<HubId> {

@@ -4,29 +4,16 @@ use super::*;
 use crate::frames::{Delta, Scope, Set};
 use crate::ids::LinkId;
 
-const BACK: HubId = HubId([3; 20]);
-const BACK_LIFE: Incarnation = Incarnation { epoch: 0, nonce: 3 };
-
-fn show_back(directory: &mut Directory, changes: Vec<Change>) {
-    let seq = changes.len() as u64;
-    let entries = (1..).zip(changes);
-    let entries = entries.map(|(seq, change)| Entry { seq, change }).collect();
-    directory.begin(BACK, BACK_LIFE);
-    directory.complete(&BACK, 0);
-    directory.apply(Moment(0), &BACK, entries, seq);
-    directory.set_visible(&BACK, true, LeaveReason::HubLost);
-}
-
 /// A hub that was apart comes back into reach, and shows this of before.
 fn come_back(hub: &mut Hub, ms: u64, changes: Vec<Change>) {
     let directory = std::sync::Arc::clone(hub.core.directory());
     let mut directory = directory.write();
-    show_back(&mut directory, changes);
+    show_third(&mut directory, changes);
     let subscriptions = &mut hub.core.routing.subscriptions;
-    subscriptions.want(&directory, Set::all(BACK));
-    subscriptions.on_route(&directory, BACK, BACK_LIFE, LinkId(1));
+    subscriptions.want(&directory, Set::all(THIRD));
+    subscriptions.on_route(&directory, THIRD, THIRD_LIFE, LinkId(1));
     let hold_down = &mut hub.core.routing.hold_down;
-    hold_down.end(at(ms).at, BACK, true);
+    hold_down.end(at(ms).at, THIRD, true);
     drop(directory);
     hub.core.handle_timeout(at(ms));
 }
@@ -34,12 +21,12 @@ fn come_back(hub: &mut Hub, ms: u64, changes: Vec<Change>) {
 /// It sends the changes since.
 fn catch_up(hub: &mut Hub, ms: u64, changes: Vec<Change>) {
     let directory = std::sync::Arc::clone(hub.core.directory());
-    let from = directory.read().origin_state(&BACK).unwrap().seq;
+    let from = directory.read().origin_state(&THIRD).unwrap().seq;
     let entries = (from + 1..).zip(changes);
     let entries: Vec<Entry> = entries.map(|(seq, change)| Entry { seq, change }).collect();
     let delta = Delta {
-        origin: BACK,
-        incarnation: BACK_LIFE,
+        origin: THIRD,
+        incarnation: THIRD_LIFE,
         from,
         to: from + entries.len() as u64,
         reset: false,
@@ -64,7 +51,7 @@ fn with_another_that_was_apart() -> Hub {
 #[test]
 fn its_old_record_keeps_no_room_from_being_taken_over() {
     let mut hub = with_another_that_was_apart();
-    assert_eq!(holders(&hub, "r"), [BACK]);
+    assert_eq!(holders(&hub, "r"), [THIRD]);
     catch_up(&mut hub, 200, vec![gone(1, record_id(), "r")]);
     assert_eq!(holders(&hub, "r"), []);
     hub.core.handle_timeout(at(1_100));
@@ -76,7 +63,7 @@ fn a_room_that_it_still_has_is_taken_over_by_nobody() {
     let mut hub = with_another_that_was_apart();
     catch_up(&mut hub, 200, Vec::new());
     hub.core.handle_timeout(at(1_100));
-    assert_eq!(holders(&hub, "r"), [BACK]);
+    assert_eq!(holders(&hub, "r"), [THIRD]);
     assert_eq!(hub.core.presence.rooms.lost.poll_timeout(), None);
 }
 
@@ -85,14 +72,14 @@ fn an_older_record_that_was_shown_for_a_moment_keeps_no_hub_from_handing_its_own
     let mut hub = taken_over();
     let directory = std::sync::Arc::clone(hub.core.directory());
     let change = record_there(1, "r", 900_000, 900_001);
-    show_back(&mut directory.write(), vec![change]);
+    show_third(&mut directory.write(), vec![change]);
     let show = |hub: &HubId, is_shown: bool| {
         let mut directory = directory.write();
         directory.set_visible(hub, is_shown, LeaveReason::HubLost);
     };
     show(&OTHER, true);
     hub.core.handle_timeout(at(110));
-    show(&BACK, false);
+    show(&THIRD, false);
     hub.core.handle_timeout(at(120));
     assert_eq!(holders(&hub, "r"), [OTHER]);
 }
@@ -143,7 +130,7 @@ fn a_record_is_left_to_it_once_it_says_that_it_has_one_still() {
         hub.core.handle_timeout(at(1_109));
         assert_eq!(holders(&hub, "r").len(), 2, "with a member: {with_member}");
         hub.core.handle_timeout(at(1_110));
-        assert_eq!(holders(&hub, "r"), [BACK], "with a member: {with_member}");
+        assert_eq!(holders(&hub, "r"), [THIRD], "with a member: {with_member}");
         assert_eq!(hub.core.presence.rooms.unsure_due, None);
     }
 }
@@ -158,7 +145,7 @@ fn a_record_stays_as_long_as_it_says_nothing() {
     }
     catch_up(&mut hub, 9_001, Vec::new());
     hub.core.handle_timeout(at(10_001));
-    assert_eq!(holders(&hub, "r"), [BACK]);
+    assert_eq!(holders(&hub, "r"), [THIRD]);
 }
 
 #[test]

@@ -224,15 +224,8 @@ fn made_up(claim: u64, room: &str) -> Change {
 /// A hub that does not know the room made a record up for its own member, who came at this time.
 fn with_a_made_up_record(hub: &mut Hub, wall: u64) {
     let directory = std::sync::Arc::clone(hub.core.directory());
-    let mut directory = directory.write();
-    let third = HubId([3; 20]);
-    directory.begin(third, Incarnation { epoch: 0, nonce: 3 });
-    directory.complete(&third, 0);
-    let changes = [there(2, "eve", "r", wall), made_up(1, "r")];
-    let entries = (1..).zip(changes);
-    let entries = entries.map(|(seq, change)| Entry { seq, change });
-    directory.apply(Moment(0), &third, entries.collect(), 2);
-    directory.set_visible(&third, true, LeaveReason::HubLost);
+    let changes = vec![there(2, "eve", "r", wall), made_up(1, "r")];
+    show_third(&mut directory.write(), changes);
 }
 
 #[test]
