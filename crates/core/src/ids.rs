@@ -4,6 +4,7 @@
 //! number for a claim number. Nothing here knows of sockets or reads a clock: a [`Moment`] comes from the driver, which
 //! has a clock, or from the simulator, which makes one up.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::{Add, Sub};
@@ -17,8 +18,31 @@ pub use crate::policy::Dialect;
 use crate::policy::{Policies, Policy};
 
 /// A hub's name: 20 bytes, shown as 40 lower-case hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HubId(pub [u8; 20]);
+
+impl Ord for HubId {
+    /// As the bytes, but compared as numbers: ids are the keys of most maps, and the derived order calls `memcmp` for each
+    /// comparison.
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.numbers().cmp(&other.numbers())
+    }
+}
+
+impl PartialOrd for HubId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl HubId {
+    /// The first 16 bytes and the last 4. Both are always there.
+    fn numbers(&self) -> (Option<u128>, Option<u32>) {
+        let first = self.0.first_chunk().copied().map(u128::from_be_bytes);
+        let last = self.0.last_chunk().copied().map(u32::from_be_bytes);
+        (first, last)
+    }
+}
 
 impl Hash for HubId {
     /// Hashed as machine words: the ids in each link record are looked up for each neighbour that it is sent to, and

@@ -89,6 +89,12 @@ impl Directory {
         self.origin(hub).map(OriginSet::state)
     }
 
+    /// The state of each hub's whole set that is here, in no meaningful order.
+    pub fn origin_states(&self) -> impl Iterator<Item = (HubId, OriginState)> {
+        let origins = self.by_hub.iter();
+        origins.filter_map(|(hub, no)| Some((*hub, self.origin_at(*no)?.state())))
+    }
+
     /// The hubs whose whole set is here, by id.
     pub fn hubs(&self) -> Vec<HubId> {
         let mut hubs: Vec<HubId> = self.by_hub.keys().copied().collect();

@@ -73,6 +73,11 @@ impl Directory {
         parts.map(|(network, no)| (network, *no))
     }
 
+    /// The hubs that have sets of single networks here, by id.
+    pub fn hubs_with_parts(&self) -> Vec<HubId> {
+        self.by_part.keys().copied().collect()
+    }
+
     /// The hubs with any set here, by id.
     pub fn all_hubs(&self) -> Vec<HubId> {
         let lines = self.lines.sets().map_or_else(Vec::new, Directory::hubs);

@@ -2,7 +2,7 @@
 
 mod networks;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{HostNo, World};
 use crate::ids::Boot;
@@ -10,19 +10,6 @@ use hubmesh_core::Core;
 use hubmesh_core::directory::{ClaimView, OriginState};
 use hubmesh_core::frames::UnknownChange;
 use hubmesh_core::ids::{ClaimNo, HubId, Incarnation, mix, stable_hash};
-
-/// Forgets what a machine had of hubs that it does not know any more. `hubs` is sorted.
-fn forget_others<T>(seen: &mut BTreeMap<(Boot, HubId), T>, boot: Boot, hubs: &[HubId]) {
-    let known = |hub: &HubId| hubs.binary_search(hub).is_ok();
-    let gone: Vec<(Boot, HubId)> = seen
-        .range((boot, HubId([0; 20]))..=(boot, HubId([0xff; 20])))
-        .map(|(key, _)| *key)
-        .filter(|(_, hub)| !known(hub))
-        .collect();
-    for key in gone {
-        seen.remove(&key);
-    }
-}
 
 /// A hub's set at one sequence number, as a hash: its claims, and its changes that this version does not know.
 fn set_hash(claims: &[ClaimView], unknown: &[(u64, UnknownChange)]) -> u64 {
@@ -70,7 +57,8 @@ pub(super) struct Watch {
     /// The set of each author at each of its sequence numbers.
     authored: BTreeMap<(HubId, Incarnation, u64), u64>,
     incarnations: BTreeMap<(HubId, Incarnation), Boot>,
-    seen: BTreeMap<(Boot, HubId), Seen>,
+    /// The copies of each machine.
+    seen: BTreeMap<Boot, HashMap<HubId, Seen>>,
     /// The sets of single networks of each author.
     networks: networks::Watch,
     /// Since when a machine uses a link to a hub that does not list it.
@@ -88,14 +76,18 @@ impl Watch {
         self.check_life(boot, me, core.incarnation(), &mut faults);
         self.check_listed(world, boot, core, &mut faults);
         let directory = core.directory().read();
-        let hubs = directory.hubs();
-        for hub in hubs.iter().filter(|hub| world.is_honest_id(hub)) {
-            let Some(state) = directory.origin_state(hub).filter(|state| state.complete) else {
+        let copies = self.seen.entry(boot).or_default();
+        // How many of the copies are of hubs that the machine still knows.
+        let mut kept = 0;
+        for (hub, state) in directory.origin_states() {
+            if !state.complete || !world.is_honest_id(&hub) {
+                kept += usize::from(copies.contains_key(&hub));
                 continue;
-            };
-            let seen = self.seen.entry((boot, *hub)).or_default();
-            if *hub != me {
-                check_shown(world, no, *hub, &state, seen, &mut faults);
+            }
+            kept += 1;
+            let seen = copies.entry(hub).or_default();
+            if hub != me {
+                check_shown(world, no, hub, &state, seen, &mut faults);
             }
             let version = (state.incarnation, state.seq);
             if seen.version == Some(version) {
@@ -107,12 +99,12 @@ impl Watch {
                     seen.version
                 ));
             }
-            let claims = directory.claims_of(hub);
-            check_retracted(no, *hub, &claims, version, seen, &mut faults);
+            let claims = directory.claims_of(&hub);
+            check_retracted(no, hub, &claims, version, seen, &mut faults);
             seen.version = Some(version);
-            let key = (*hub, state.incarnation, state.seq);
-            let hash = set_hash(&claims, &directory.unknown_of(hub));
-            if *hub == me {
+            let key = (hub, state.incarnation, state.seq);
+            let hash = set_hash(&claims, &directory.unknown_of(&hub));
+            if hub == me {
                 self.authored.insert(key, hash);
             } else if self.authored.get(&key) != Some(&hash) {
                 let known = self.authored.contains_key(&key);
@@ -125,10 +117,13 @@ impl Watch {
                 ));
             }
         }
-        forget_others(&mut self.seen, boot, &hubs);
+        if kept < copies.len() {
+            copies.retain(|hub, _| directory.origin_state(hub).is_some());
+        }
         let me = (boot, me);
-        self.networks
-            .look(world, no, me, core, &directory, &mut faults);
+        self.networks.look(world, no, me, &directory, &mut faults);
+        // The sets come in no order.
+        faults.sort_unstable();
         faults
     }
 
@@ -136,9 +131,14 @@ impl Watch {
     fn check_listed(&mut self, world: &World, boot: Boot, core: &Core, faults: &mut Vec<String>) {
         let me = world.hosts[boot.host].id;
         let routes = core.topology().routes();
-        let hops = routes.by_hub.values().map(|route| route.hop.neighbour);
-        let mut unlisted: BTreeSet<HubId> = hops.collect();
-        unlisted.retain(|hub| !lists(core, *hub, me));
+        let mut hops: Vec<HubId> = Vec::new();
+        for route in routes.by_hub.values() {
+            if !hops.contains(&route.hop.neighbour) {
+                hops.push(route.hop.neighbour);
+            }
+        }
+        let hops = hops.into_iter().filter(|hub| !lists(core, *hub, me));
+        let unlisted: BTreeSet<HubId> = hops.collect();
         self.unlisted
             .retain(|(by, hub), _| *by != boot || unlisted.contains(hub));
         for hub in unlisted {

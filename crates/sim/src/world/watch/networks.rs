@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{HostNo, Seen, World, check_retracted, check_shown, set_hash};
 use crate::ids::Boot;
-use hubmesh_core::Core;
 use hubmesh_core::directory::{ClaimView, Directory};
 use hubmesh_core::frames::Set;
 use hubmesh_core::ids::{HubId, Incarnation, NetworkKey};
@@ -18,7 +17,7 @@ pub(super) struct Watch {
     looks: BTreeMap<Life, BTreeSet<u64>>,
     /// From which of them on it had which set in a network.
     authored: BTreeMap<(Life, NetworkKey), BTreeMap<u64, u64>>,
-    seen: BTreeMap<(Boot, HubId), BTreeMap<NetworkKey, Seen>>,
+    seen: BTreeMap<Boot, BTreeMap<HubId, BTreeMap<NetworkKey, Seen>>>,
 }
 
 impl Watch {
@@ -27,7 +26,6 @@ impl Watch {
         world: &World,
         no: HostNo,
         (boot, me): (Boot, HubId),
-        core: &Core,
         directory: &Directory,
         faults: &mut Vec<String>,
     ) {
@@ -35,25 +33,27 @@ impl Watch {
             return;
         }
         self.note_own(&me, directory);
-        for hub in directory.all_hubs() {
-            if hub == me || !world.is_honest_id(&hub) {
-                continue;
+        let in_parts = directory.hubs_with_parts();
+        let whole = |hub: &HubId| directory.origin_state(hub).filter(|state| state.complete);
+        let copies = self.seen.entry(boot).or_default();
+        copies.retain(|hub, parts| {
+            let Some(whole) = whole(hub) else {
+                return in_parts.binary_search(hub).is_ok();
+            };
+            let newest = parts.values().filter_map(|seen| seen.version).max();
+            if newest.is_some_and(|newest| newest > (whole.incarnation, whole.seq)) {
+                faults.push(format!(
+                    "3: host {no} went back from {newest:?} to {} for {hub:?} as a whole",
+                    whole.seq
+                ));
             }
-            if let Some(whole) = directory.origin_state(&hub).filter(|state| state.complete) {
-                let parts = self.seen.remove(&(boot, hub)).unwrap_or_default();
-                let newest = parts.values().filter_map(|seen| seen.version).max();
-                if newest.is_some_and(|newest| newest > (whole.incarnation, whole.seq)) {
-                    faults.push(format!(
-                        "3: host {no} went back from {newest:?} to {} for {hub:?} as a whole",
-                        whole.seq
-                    ));
-                }
-                continue;
+            false
+        });
+        for hub in in_parts {
+            if hub != me && world.is_honest_id(&hub) && whole(&hub).is_none() {
+                self.look_at(world, no, (boot, hub), directory, faults);
             }
-            self.look_at(world, no, (boot, hub), directory, faults);
         }
-        let known = core.directory().read().all_hubs();
-        super::forget_others(&mut self.seen, boot, &known);
     }
 
     fn note_own(&mut self, me: &HubId, directory: &Directory) {
@@ -98,7 +98,8 @@ impl Watch {
         faults: &mut Vec<String>,
     ) {
         let held = directory.networks_held(&hub);
-        let seen_of_hub = self.seen.entry((boot, hub)).or_default();
+        let copies = self.seen.entry(boot).or_default();
+        let seen_of_hub = copies.entry(hub).or_default();
         seen_of_hub.retain(|network, _| held.binary_search(network).is_ok());
         for network in held {
             let Some(state) = directory.set_state(&Set::of(hub, &network)) else {
