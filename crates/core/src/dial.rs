@@ -23,6 +23,7 @@
 //! - An address that led to another hub than the one that advertises it is not dialled again for that hub.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::time::Duration;
 
 use super::api::{Bye, DialFailure, DialTarget};
@@ -100,6 +101,8 @@ pub struct Dialer {
     drop_spaced: Moment,
     /// The last hub that was proposed for closing its link.
     dropped: Option<HubId>,
+    /// How many links there were when the last round of proposals ended.
+    drop_round: usize,
     /// No more dials are made.
     stopped: bool,
     /// The largest number of hubs that shared the retries since waits were last drawn again.
@@ -127,6 +130,7 @@ impl Dialer {
             ready: None,
             drop_spaced: Moment::default(),
             dropped: None,
+            drop_round: 0,
             stopped: false,
             drawn_among: 1,
         }
@@ -335,25 +339,26 @@ impl Dialer {
 
     /// A neighbour whose link may be closed, because this hub has more links than `accept_up_to` and the neighbour can
     /// be reached. The caller closes it as [`Bye::Full`] if the graph stays connected without it
-    /// (`Topology::is_redundant`), and otherwise does nothing. Each call proposes the next, at most one per
-    /// `drop_spacing`.
+    /// (`Topology::can_spare`), and otherwise does nothing. Each call proposes the next, at most one per
+    /// `drop_spacing`. After a round in which no link was closed, none is proposed for `drop_rest`.
     pub fn poll_drop(&mut self, now: Moment) -> Option<HubId> {
         if self.drop_spaced > now || self.standing <= self.config.accept_up_to {
             return None;
         }
         self.drop_spaced = now + self.config.drop_spacing;
-        let mut linked = self
-            .hubs
-            .iter()
-            .filter(|(_, known)| known.linked.is_some() && known.reachable)
-            .map(|(hub, _)| *hub);
-        let after = self.dropped;
-        let next = linked
-            .clone()
-            .find(|hub| Some(*hub) > after)
-            .or_else(|| linked.next());
-        self.dropped = next;
-        next
+        let linked = |(hub, known): (&HubId, &Known)| {
+            (known.linked.is_some() && known.reachable).then_some(*hub)
+        };
+        let after = self.dropped.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut left = self.hubs.range((after, Bound::Unbounded));
+        self.dropped = left.find_map(linked);
+        if self.dropped.is_none() {
+            let before = std::mem::replace(&mut self.drop_round, self.standing);
+            if before == self.standing {
+                self.drop_spaced = now + self.config.drop_rest;
+            }
+        }
+        self.dropped
     }
 
     /// When [`Dialer::poll_drop`] may return a neighbour; `None` while there are not too many links.

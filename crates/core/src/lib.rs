@@ -434,7 +434,7 @@ impl Core {
             return;
         };
         if let Some(link) = self.linkage.links.link_to(hub)
-            && self.routing.topology.is_redundant(hub)
+            && self.routing.topology.can_spare(hub)
         {
             self.linkage.links.close_link(now.at, link, Bye::Full);
         }

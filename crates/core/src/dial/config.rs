@@ -68,6 +68,8 @@ pub struct DialConfig {
     pub yield_for: Duration,
     /// The least time between two links that this hub closes because it has too many, see `Dialer::poll_drop`.
     pub drop_spacing: Duration,
+    /// The rest after a round in which no link could be closed.
+    pub drop_rest: Duration,
     /// Known bugs, for tests of the tests.
     pub mutants: Mutants,
 }
@@ -99,6 +101,7 @@ impl Default for DialConfig {
             retry_self: Duration::from_secs(30),
             yield_for: Duration::from_secs(1),
             drop_spacing: Duration::from_millis(25),
+            drop_rest: Duration::from_secs(2),
             mutants: Mutants::NONE,
         }
     }

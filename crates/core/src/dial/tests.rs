@@ -380,6 +380,15 @@ fn a_bootstrap_address_rests_in_a_large_mesh_while_its_hub_is_reachable() {
     assert!(dials.contains(&bootstrap("ws://a")));
 }
 
+/// Lets time pass up to and with `until`, and gives the hubs whose links may be closed, and when. None is closed.
+fn proposals(dialer: &mut Dialer, until: Moment) -> Vec<(Moment, HubId)> {
+    let mut proposed = Vec::new();
+    while let Some(now) = dialer.drop_timeout().filter(|at| *at <= until) {
+        proposed.extend(dialer.poll_drop(now).map(|hub| (now, hub)));
+    }
+    proposed
+}
+
 #[test]
 fn surplus_links_are_proposed_in_turn_one_per_spacing() {
     let mut dialer = dialer();
@@ -389,15 +398,33 @@ fn surplus_links_are_proposed_in_turn_one_per_spacing() {
         dialer.on_neighbour_up(at_ms(0), id(hub), None);
     }
     assert_eq!(dialer.drop_timeout(), Some(at_ms(0)));
-    let proposed: Vec<_> = (0..34)
-        .map(|turn| dialer.poll_drop(at_ms(turn * 25)))
-        .collect();
-    let expected: Vec<_> = (0..33).chain([0]).map(|hub| Some(id(hub))).collect();
-    assert_eq!(proposed, expected);
-    assert_eq!(dialer.poll_drop(at_ms(849)), None, "too soon");
+    let round = proposals(&mut dialer, at_ms(32 * 25));
+    let expected: Vec<_> = (0..33).map(|n| (at_ms(n * 25), id(n as u8))).collect();
+    assert_eq!(round, expected);
+    assert_eq!(dialer.poll_drop(at_ms(33 * 25 - 1)), None, "too soon");
     dialer.on_neighbour_down(at_ms(4_000), id(4));
     assert_eq!(dialer.poll_drop(at_ms(5_000)), None);
     assert_eq!(dialer.drop_timeout(), None);
+}
+
+#[test]
+fn a_round_in_which_no_link_was_closed_is_followed_by_a_rest() {
+    let mut dialer = dialer();
+    meet(&mut dialer, at_ms(0), 0..40);
+    for hub in 0..40 {
+        dialer.on_neighbour_up(at_ms(0), id(hub), None);
+    }
+    let proposed = proposals(&mut dialer, at_ms(12_000));
+    let rests: Vec<usize> = (1..proposed.len())
+        .filter(|next| proposed[*next].0 - proposed[next - 1].0 >= Duration::from_secs(2))
+        .collect();
+    assert_eq!(rests, [80, 120, 160], "the first round may be one of many");
+    // One is closed in the middle of a round: the next round follows at once.
+    let now = dialer.drop_timeout().unwrap();
+    let closed = dialer.poll_drop(now).unwrap();
+    dialer.on_neighbour_down(now, closed);
+    let proposed = proposals(&mut dialer, now + Duration::from_millis(39 * 2 * 25));
+    assert_eq!(proposed.len(), 39 * 2 - 1);
 }
 
 #[test]

@@ -22,6 +22,17 @@ impl Topology {
         self.graph.reaches(self.me, &firsts, neighbour)
     }
 
+    /// Whether the link to this neighbour may be closed though other hubs close links at the same time, which this hub has
+    /// not heard of yet.
+    ///
+    /// Each link has a rank, and may be closed if there is another way over links that all rank above it. Of the links
+    /// between two parts of the mesh, the one with the highest rank has no such other way, so that no hub closes it.
+    pub fn can_spare(&mut self, neighbour: HubId) -> bool {
+        self.refresh_graph();
+        let firsts = self.firsts();
+        self.graph.outranks(self.me, &firsts, neighbour)
+    }
+
     pub(super) fn want_spf(&mut self, now: Moment) {
         let hubs = u32::try_from(self.records.len()).unwrap_or(u32::MAX);
         let every = self.config.spf_every + self.config.spf_every_per_hub * hubs;

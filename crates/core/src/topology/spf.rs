@@ -12,7 +12,7 @@ use std::collections::BinaryHeap;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use super::super::ids::HubId;
+use super::super::ids::{HubId, mix, stable_hash};
 use crate::frames::LinkRecord;
 
 /// The path to a hub. The smaller is better: by cost, then by hops, then by the first hop's hub id.
@@ -38,6 +38,8 @@ struct Edge {
 pub(super) struct Graph {
     ids: Vec<HubId>,
     numbers: HashMap<HubId, u32, FixedState>,
+    /// A random number per hub, the same at all hubs.
+    lots: Vec<u64>,
     /// Per hub, in rising order of `to`.
     edges: Vec<Vec<Edge>>,
     paths: Vec<Option<Path>>,
@@ -64,6 +66,9 @@ impl Graph {
     pub(super) fn rebuild<'a>(&mut self, records: impl Iterator<Item = &'a LinkRecord> + Clone) {
         self.ids.clear();
         self.ids.extend(records.clone().map(|record| record.hub));
+        self.lots.clear();
+        self.lots
+            .extend(self.ids.iter().map(|id| stable_hash(&id.0)));
         self.numbers.clear();
         self.numbers
             .extend((0..).zip(&self.ids).map(|(number, id)| (*id, number)));
@@ -132,7 +137,7 @@ impl Graph {
                 if let Some(place) = parts.get_mut(at as usize) {
                     *place = part;
                 }
-                self.see_neighbours(me, at);
+                self.see_neighbours(me, at, None);
             }
         }
         parts
@@ -140,6 +145,26 @@ impl Graph {
 
     /// Whether there is a path from `me` to this hub that begins with one of these neighbours.
     pub(super) fn reaches(&mut self, me: HubId, firsts: &[(HubId, u16)], hub: HubId) -> bool {
+        self.reaches_above(None, me, firsts, hub)
+    }
+
+    /// Whether there is such a path over links that all rank above the link of these two. The rank of a link is drawn by
+    /// the ids of its ends, so all hubs know it.
+    pub(super) fn outranks(&mut self, me: HubId, firsts: &[(HubId, u16)], hub: HubId) -> bool {
+        let numbers = self.numbers.get(&me).zip(self.numbers.get(&hub));
+        let Some(rank) = numbers.map(|(me, hub)| self.rank(*me, *hub)) else {
+            return false;
+        };
+        self.reaches_above(Some(rank), me, firsts, hub)
+    }
+
+    fn reaches_above(
+        &mut self,
+        rank: Option<u64>,
+        me: HubId,
+        firsts: &[(HubId, u16)],
+        hub: HubId,
+    ) -> bool {
         let (Some(me), Some(hub)) = (self.numbers.get(&me), self.numbers.get(&hub)) else {
             return false;
         };
@@ -147,7 +172,8 @@ impl Graph {
         self.forget_search();
         for (first, _) in firsts {
             let first = self.numbers.get(first).copied();
-            if let Some(first) = first.filter(|first| self.lists(*first, me)) {
+            let fits = |first: &u32| self.lists(*first, me) && Some(self.rank(me, *first)) > rank;
+            if let Some(first) = first.filter(fits) {
                 self.see(first);
             }
         }
@@ -155,9 +181,14 @@ impl Graph {
             if at == hub {
                 return true;
             }
-            self.see_neighbours(Some(me), at);
+            self.see_neighbours(Some(me), at, rank);
         }
         false
+    }
+
+    /// The rank of the link of two hubs.
+    fn rank(&self, one: u32, other: u32) -> u64 {
+        rank(&self.lots, one, other)
     }
 
     fn forget_search(&mut self) {
@@ -170,11 +201,14 @@ impl Graph {
         see(&mut self.seen, &mut self.open, hub);
     }
 
-    fn see_neighbours(&mut self, me: Option<u32>, at: u32) {
+    /// Visits the neighbours of a hub, apart from `me`, over links that rank above this.
+    fn see_neighbours(&mut self, me: Option<u32>, at: u32, above: Option<u64>) {
         let edges = self.edges.get(at as usize).map_or(&[][..], Vec::as_slice);
         let others = edges.iter().filter(|edge| Some(edge.to) != me);
         for edge in others.filter(|edge| edge.counts) {
-            see(&mut self.seen, &mut self.open, edge.to);
+            if Some(rank(&self.lots, at, edge.to)) > above {
+                see(&mut self.seen, &mut self.open, edge.to);
+            }
         }
     }
 
@@ -278,6 +312,11 @@ impl Graph {
     fn lists(&self, hub: u32, other: u32) -> bool {
         self.mutants.no_two_way_check() || self.edge(hub, other).is_some()
     }
+}
+
+fn rank(lots: &[u64], one: u32, other: u32) -> u64 {
+    let lot = |hub: u32| lots.get(hub as usize).copied().unwrap_or_default();
+    mix(lot(one) ^ lot(other))
 }
 
 fn see(seen: &mut [bool], open: &mut Vec<u32>, hub: u32) {

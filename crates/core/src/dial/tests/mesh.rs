@@ -11,6 +11,7 @@ use super::super::super::topology::{Topology, TopologyConfig, TopologyEvent};
 use super::super::{DialConfig, Dialer, LinkAdmission};
 use crate::frames::{ControlFrame, PULLS_SINCE};
 
+/// The latency of links, unless a test sets another.
 const LATENCY: Duration = Duration::from_millis(5);
 
 fn hub(n: usize) -> HubId {
@@ -80,11 +81,17 @@ struct Mesh {
     count: u64,
     /// Hubs on different sides cannot reach each other.
     sides: Vec<u8>,
+    config: DialConfig,
+    latency: Duration,
 }
 
 impl Mesh {
     /// `size` hubs; all but the first have the first as their bootstrap.
     fn new(size: usize) -> Self {
+        Self::with(size, DialConfig::default(), LATENCY)
+    }
+
+    fn with(size: usize, config: DialConfig, latency: Duration) -> Self {
         let mut mesh = Mesh {
             now: Moment(0),
             nodes: Vec::new(),
@@ -92,15 +99,17 @@ impl Mesh {
             queue: BinaryHeap::new(),
             count: 0,
             sides: vec![0; size],
+            config,
+            latency,
         };
         for n in 0..size {
-            mesh.nodes
-                .push(Self::boot(n, 1, 1_000 + n as u64, Moment(0)));
+            let node = mesh.boot(n, 1, 1_000 + n as u64);
+            mesh.nodes.push(node);
         }
         mesh
     }
 
-    fn boot(n: usize, boot: u64, nonce: u64, now: Moment) -> Node {
+    fn boot(&self, n: usize, boot: u64, nonce: u64) -> Node {
         let incarnation = Incarnation { epoch: 0, nonce };
         let config = TopologyConfig {
             urls: vec![url(n)],
@@ -111,19 +120,19 @@ impl Mesh {
             alive: true,
             links: Links::new(hub(n), LinkConfig::default()),
             topology: Topology::new(hub(n), incarnation, config),
-            dialer: Dialer::new(hub(n), nonce, DialConfig::default()),
+            dialer: Dialer::new(hub(n), nonce, self.config),
             open: BTreeMap::new(),
         };
         node.links.set_incarnation(incarnation);
         if n > 0 {
-            node.dialer.set_bootstrap(now, vec![url(0)]);
+            node.dialer.set_bootstrap(self.now, vec![url(0)]);
         }
         node
     }
 
     fn restart(&mut self, n: usize, nonce: u64) {
         let boot = self.nodes[n].boot + 1;
-        self.nodes[n] = Self::boot(n, boot, nonce, self.now);
+        self.nodes[n] = self.boot(n, boot, nonce);
         self.timers[n] = Some(self.now);
     }
 
@@ -145,7 +154,7 @@ impl Mesh {
             return; // Nobody answers.
         }
         if !self.nodes[to].alive {
-            return self.post(from, LATENCY, Happens::Failed { dial });
+            return self.post(from, self.latency, Happens::Failed { dial });
         }
         self.count += 2;
         let ends = [LinkId(self.count), LinkId(self.count + 1)];
@@ -159,7 +168,7 @@ impl Mesh {
                 version: PULLS_SINCE,
             };
             let peer = (other, peer);
-            let after = LATENCY * if end == 0 { 3 } else { 2 };
+            let after = self.latency * if end == 0 { 3 } else { 2 };
             self.post(node, after, Happens::Up { up, peer });
         }
         self.count += 2;
@@ -228,7 +237,7 @@ impl Mesh {
         if let Some((peer, there)) = self.nodes[n].open.remove(&link)
             && self.sides[n] == self.sides[peer]
         {
-            self.post(peer, LATENCY, Happens::Closed { link: there, bye });
+            self.post(peer, self.latency, Happens::Closed { link: there, bye });
         }
     }
 
@@ -244,7 +253,7 @@ impl Mesh {
                 self.dial(n, dial, target);
             } else if let Some(hub) = self.nodes[n].dialer.poll_drop(now) {
                 let node = &mut self.nodes[n];
-                if node.topology.is_redundant(hub)
+                if node.topology.can_spare(hub)
                     && let Some(link) = node.links.link_to(hub)
                 {
                     node.links.close_link(now, link, Bye::Full);
@@ -317,7 +326,7 @@ impl Mesh {
                     break;
                 };
                 if self.sides[n] == self.sides[peer] {
-                    self.post(peer, LATENCY, Happens::Frame { link, frame });
+                    self.post(peer, self.latency, Happens::Frame { link, frame });
                 }
             }
         }
@@ -466,4 +475,42 @@ fn halves_that_were_apart_find_each_other_without_their_bootstrap() {
     mesh.sides.fill(0);
     mesh.run(SECOND * 60);
     mesh.assert_whole();
+}
+
+#[test]
+fn hubs_that_all_close_links_at_the_same_time_come_to_rest() {
+    // Each hub wants two links and closes those past three: hardly a link can be spared.
+    let config = DialConfig {
+        full_mesh_up_to: 3,
+        degree: 2,
+        nat_links: 2,
+        accept_up_to: 3,
+        accept_never_past: 9,
+        ..DialConfig::default()
+    };
+    let mut mesh = Mesh::with(112, config, Duration::from_millis(40));
+    for n in 1..112 {
+        let dialer = &mut mesh.nodes[n].dialer;
+        dialer.set_bootstrap(Moment(0), vec![url(n / 2)]);
+    }
+    mesh.run(SECOND * 5);
+    for n in 0..112 {
+        mesh.sides[n] = n as u8 % 28;
+    }
+    mesh.run(SECOND * 5);
+    mesh.sides.fill(0);
+    mesh.run(SECOND * 60);
+    mesh.assert_whole();
+    for node in &mut mesh.nodes {
+        let linked: Vec<HubId> = node.links.iter().map(|view| view.hub).collect();
+        let spare = linked.iter().find(|hub| node.topology.can_spare(**hub));
+        assert!(linked.len() <= 3 || spare.is_none(), "{linked:?} {spare:?}");
+    }
+    let open = |mesh: &Mesh| -> Vec<LinkId> {
+        let links = mesh.nodes.iter().flat_map(|node| node.open.keys());
+        links.copied().collect()
+    };
+    let before = open(&mesh);
+    mesh.run(SECOND * 10);
+    assert_eq!(before, open(&mesh), "the mesh is at rest");
 }

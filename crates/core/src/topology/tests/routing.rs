@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::ids::{mix, stable_hash};
 
 #[test]
 fn a_link_counts_only_if_both_ends_list_it() {
@@ -192,6 +193,49 @@ fn a_link_is_redundant_if_its_neighbour_can_be_reached_without_it() {
     assert!(!topology.is_redundant(id(3)));
     assert!(!topology.is_redundant(id(99)));
     assert_eq!(hops(&topology, 1), Some((1, 1)), "asking changes nothing");
+}
+
+#[test]
+fn a_link_can_be_spared_only_if_another_way_leads_over_links_of_higher_rank() {
+    let mut topology = with_neighbours(3);
+    let records = vec![
+        record(1, 2, &[(0, 1), (2, 1)]),
+        record(2, 2, &[(0, 1), (1, 1)]),
+    ];
+    topology.handle_records(at_ms(2_000), LinkId(1), records);
+    assert!(!topology.can_spare(id(3)), "it is the only one");
+    assert!(!topology.can_spare(id(99)));
+    // Hubs 0, 1 and 2 are linked with each other: the link of the lowest rank can be spared.
+    let spared = [id(1), id(2)].map(|hub| topology.can_spare(hub));
+    let rank = |one: u16, other: u16| {
+        let lot = |hub: u16| stable_hash(&id(hub).0);
+        mix(lot(one) ^ lot(other))
+    };
+    let lowest = rank(0, 1).min(rank(0, 2)).min(rank(1, 2));
+    assert_eq!(spared, [rank(0, 1) == lowest, rank(0, 2) == lowest]);
+}
+
+#[test]
+fn hubs_that_close_all_that_they_can_spare_at_the_same_time_leave_a_tree() {
+    let mut rng = crate::rng::Rng::new(13);
+    let nobody = id(99);
+    for _ in 0..200 {
+        let all = drawn(&mut rng);
+        let mut graph = Graph::default();
+        graph.rebuild(all.iter());
+        let parts = graph.parts(nobody);
+        let mut left = all.clone();
+        for (hub, record) in all.iter().zip(&mut left) {
+            let firsts = &hub.neighbours;
+            record
+                .neighbours
+                .retain(|(other, _)| !graph.outranks(hub.hub, firsts, *other));
+        }
+        graph.rebuild(left.iter());
+        assert_eq!(graph.parts(nobody), parts);
+        let trees: BTreeSet<&u32> = parts.iter().collect();
+        assert_eq!(graph.counting().len() / 2, parts.len() - trees.len());
+    }
 }
 
 #[test]
