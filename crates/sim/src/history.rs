@@ -595,17 +595,20 @@ impl<'a> Peace<'a> {
 }
 
 /// What is broken and stays so for half a second: a link's cost may have just changed, and the record that says so may
-/// be on its way. A room that nobody is in ends by itself, and the news of that takes its time too.
+/// be on its way. A room that nobody is in ends by itself, and the news of that takes its time too. Then the same news of
+/// another hub may be on its way at the second look.
 fn lasting_faults(world: &mut World) -> Vec<String> {
-    let faults = checks::quiet_faults(world);
-    if faults.is_empty() {
-        return faults;
+    let before = checks::quiet_faults(world);
+    if before.is_empty() {
+        return before;
     }
     world.run_for(Duration::from_millis(500));
     while world.ended_a_room_within(SETTLED) {
         world.run_for(Duration::from_millis(500));
     }
-    checks::quiet_faults(world)
+    let mut faults = checks::quiet_faults(world);
+    faults.retain(|fault| before.contains(fault));
+    faults
 }
 
 /// A version before this one.
