@@ -101,8 +101,8 @@ pub struct Dialer {
     drop_spaced: Moment,
     /// The last hub that was proposed for closing its link.
     dropped: Option<HubId>,
-    /// How many links there were when the last round of proposals ended.
-    drop_round: usize,
+    /// No link has ended since the round of proposals began.
+    drop_idle: bool,
     /// No more dials are made.
     stopped: bool,
     /// The largest number of hubs that shared the retries since waits were last drawn again.
@@ -130,7 +130,7 @@ impl Dialer {
             ready: None,
             drop_spaced: Moment::default(),
             dropped: None,
-            drop_round: 0,
+            drop_idle: true,
             stopped: false,
             drawn_among: 1,
         }
@@ -255,6 +255,7 @@ impl Dialer {
             return;
         };
         self.standing -= 1;
+        self.drop_idle = false;
         let lasted = now - since >= self.config.reset_after;
         known.backoff.lose(now, lasted, &self.config, &mut self.rng);
         if !known.recorded {
@@ -340,7 +341,7 @@ impl Dialer {
     /// A neighbour whose link may be closed, because this hub has more links than `accept_up_to` and the neighbour can
     /// be reached. The caller closes it as [`Bye::Full`] if the graph stays connected without it
     /// (`Topology::can_spare`), and otherwise does nothing. Each call proposes the next, at most one per
-    /// `drop_spacing`. After a round in which no link was closed, none is proposed for `drop_rest`.
+    /// `drop_spacing`. After the last one there is a pause: `drop_rest` if no link has ended in this round.
     pub fn poll_drop(&mut self, now: Moment) -> Option<HubId> {
         if self.drop_spaced > now || self.standing <= self.config.accept_up_to {
             return None;
@@ -352,11 +353,8 @@ impl Dialer {
         let after = self.dropped.map_or(Bound::Unbounded, Bound::Excluded);
         let mut left = self.hubs.range((after, Bound::Unbounded));
         self.dropped = left.find_map(linked);
-        if self.dropped.is_none() {
-            let before = std::mem::replace(&mut self.drop_round, self.standing);
-            if before == self.standing {
-                self.drop_spaced = now + self.config.drop_rest;
-            }
+        if self.dropped.is_none() && std::mem::replace(&mut self.drop_idle, true) {
+            self.drop_spaced = now + self.config.drop_rest;
         }
         self.dropped
     }

@@ -419,3 +419,31 @@ impl LeaveReason {
 /// The kind of a signal. The number belongs to the network's dialect; the mesh does not look at it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SignalKind(pub u8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hub_ids_have_the_order_of_their_bytes() {
+        // All hubs agree on the order: a tie between claims, and who dials first, are decided by it.
+        let mut rng = crate::rng::Rng::new(3);
+        let mut drawn = || {
+            let mut bytes = [0; 20];
+            for byte in &mut bytes {
+                *byte = [0, 1, 0x7f, 0x80, 0xff][rng.below(5) as usize];
+            }
+            bytes
+        };
+        for _ in 0..1_000 {
+            let (one, other) = (drawn(), drawn());
+            assert_eq!(HubId(one).cmp(&HubId(other)), one.cmp(&other));
+            // Ids that differ in one byte.
+            for place in 0..20 {
+                let mut near = one;
+                near[place] = other[place];
+                assert_eq!(HubId(one).cmp(&HubId(near)), one.cmp(&near));
+            }
+        }
+    }
+}

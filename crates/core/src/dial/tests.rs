@@ -401,30 +401,39 @@ fn surplus_links_are_proposed_in_turn_one_per_spacing() {
     let round = proposals(&mut dialer, at_ms(32 * 25));
     let expected: Vec<_> = (0..33).map(|n| (at_ms(n * 25), id(n as u8))).collect();
     assert_eq!(round, expected);
-    assert_eq!(dialer.poll_drop(at_ms(33 * 25 - 1)), None, "too soon");
+    assert_eq!(dialer.poll_drop(at_ms(33 * 25)), None, "the round is over");
+    let again = dialer.drop_timeout().unwrap();
+    assert_eq!(dialer.poll_drop(again), Some(id(0)));
+    let soon = again + Duration::from_millis(24);
+    assert_eq!(dialer.poll_drop(soon), None, "too soon");
     dialer.on_neighbour_down(at_ms(4_000), id(4));
     assert_eq!(dialer.poll_drop(at_ms(5_000)), None);
     assert_eq!(dialer.drop_timeout(), None);
 }
 
 #[test]
-fn a_round_in_which_no_link_was_closed_is_followed_by_a_rest() {
+fn a_round_in_which_no_link_has_ended_is_followed_by_a_rest() {
     let mut dialer = dialer();
-    meet(&mut dialer, at_ms(0), 0..40);
+    meet(&mut dialer, at_ms(0), 0..41);
     for hub in 0..40 {
         dialer.on_neighbour_up(at_ms(0), id(hub), None);
     }
-    let proposed = proposals(&mut dialer, at_ms(12_000));
-    let rests: Vec<usize> = (1..proposed.len())
-        .filter(|next| proposed[*next].0 - proposed[next - 1].0 >= Duration::from_secs(2))
-        .collect();
-    assert_eq!(rests, [80, 120, 160], "the first round may be one of many");
-    // One is closed in the middle of a round: the next round follows at once.
-    let now = dialer.drop_timeout().unwrap();
-    let closed = dialer.poll_drop(now).unwrap();
-    dialer.on_neighbour_down(now, closed);
-    let proposed = proposals(&mut dialer, now + Duration::from_millis(39 * 2 * 25));
-    assert_eq!(proposed.len(), 39 * 2 - 1);
+    let rests = |proposed: &[(Moment, HubId)]| -> Vec<usize> {
+        let apart = |next: &usize| proposed[*next].0 - proposed[next - 1].0;
+        let rests = |next: &usize| apart(next) >= Duration::from_secs(2);
+        (1..proposed.len()).filter(rests).collect()
+    };
+    // A round takes a second, and the fourth is not over.
+    let now = at_ms(9_225);
+    let proposed = proposals(&mut dialer, now);
+    assert_eq!(rests(&proposed), [40, 80, 120]);
+    assert_eq!(proposed.len(), 130);
+    // One link ends and another comes: the next round follows at once, and the one after it later.
+    dialer.on_neighbour_down(now, id(5));
+    dialer.on_neighbour_up(now, id(40), None);
+    let proposed = proposals(&mut dialer, now + Duration::from_secs(8));
+    assert_eq!(proposed[0].1, id(10));
+    assert_eq!(rests(&proposed), [31 + 40, 31 + 40 + 40]);
 }
 
 #[test]

@@ -22,11 +22,11 @@ impl Topology {
         self.graph.reaches(self.me, &firsts, neighbour)
     }
 
-    /// Whether the link to this neighbour may be closed though other hubs close links at the same time, which this hub has
-    /// not heard of yet.
+    /// Whether the link to this neighbour may be closed, though other hubs may close links by this rule at the same time.
     ///
     /// Each link has a rank, and may be closed if there is another way over links that all rank above it. Of the links
-    /// between two parts of the mesh, the one with the highest rank has no such other way, so that no hub closes it.
+    /// between two parts of the mesh, the one with the highest rank has no such other way, so that no hub closes it. Only
+    /// a link that has ended otherwise, which this hub has not heard of, can make that wrong.
     pub fn can_spare(&mut self, neighbour: HubId) -> bool {
         self.refresh_graph();
         let firsts = self.firsts();

@@ -158,6 +158,7 @@ impl Graph {
         self.reaches_above(Some(rank), me, firsts, hub)
     }
 
+    /// The same over links that rank above this, if it is given.
     fn reaches_above(
         &mut self,
         rank: Option<u64>,
@@ -172,7 +173,8 @@ impl Graph {
         self.forget_search();
         for (first, _) in firsts {
             let first = self.numbers.get(first).copied();
-            let fits = |first: &u32| self.lists(*first, me) && Some(self.rank(me, *first)) > rank;
+            let ranks = |first: u32| rank.is_none_or(|rank| self.rank(me, first) > rank);
+            let fits = |first: &u32| self.lists(*first, me) && ranks(*first);
             if let Some(first) = first.filter(fits) {
                 self.see(first);
             }
@@ -206,7 +208,7 @@ impl Graph {
         let edges = self.edges.get(at as usize).map_or(&[][..], Vec::as_slice);
         let others = edges.iter().filter(|edge| Some(edge.to) != me);
         for edge in others.filter(|edge| edge.counts) {
-            if Some(rank(&self.lots, at, edge.to)) > above {
+            if above.is_none_or(|above| rank(&self.lots, at, edge.to) > above) {
                 see(&mut self.seen, &mut self.open, edge.to);
             }
         }

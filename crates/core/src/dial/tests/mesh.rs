@@ -479,7 +479,7 @@ fn halves_that_were_apart_find_each_other_without_their_bootstrap() {
 
 #[test]
 fn hubs_that_all_close_links_at_the_same_time_come_to_rest() {
-    // Each hub wants two links and closes those past three: hardly a link can be spared.
+    // As in history 8067 of 60 to 120 hubs, each wants two links and closes those past three: hardly a link can be spared.
     let config = DialConfig {
         full_mesh_up_to: 3,
         degree: 2,
@@ -499,7 +499,7 @@ fn hubs_that_all_close_links_at_the_same_time_come_to_rest() {
     }
     mesh.run(SECOND * 5);
     mesh.sides.fill(0);
-    mesh.run(SECOND * 60);
+    mesh.run(SECOND * 40);
     mesh.assert_whole();
     for node in &mut mesh.nodes {
         let linked: Vec<HubId> = node.links.iter().map(|view| view.hub).collect();
