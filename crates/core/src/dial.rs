@@ -101,7 +101,7 @@ pub struct Dialer {
     drop_spaced: Moment,
     /// The last hub that was proposed for closing its link.
     dropped: Option<HubId>,
-    /// No link has ended since the round of proposals began.
+    /// No link has come or ended since the round of proposals began.
     drop_idle: bool,
     /// No more dials are made.
     stopped: bool,
@@ -241,6 +241,7 @@ impl Dialer {
             let known = self.hubs.entry(hub).or_insert_with(|| Known::new(now));
             if known.linked.replace(known.linked.unwrap_or(now)).is_none() {
                 self.standing += 1;
+                self.look_at_surplus(now);
             }
         }
         self.look_again(now);
@@ -255,7 +256,6 @@ impl Dialer {
             return;
         };
         self.standing -= 1;
-        self.drop_idle = false;
         let lasted = now - since >= self.config.reset_after;
         known.backoff.lose(now, lasted, &self.config, &mut self.rng);
         if !known.recorded {
@@ -269,6 +269,7 @@ impl Dialer {
                 backoff.lose(now, lasted, &self.config, &mut self.rng);
             }
         }
+        self.look_at_surplus(now);
         self.look_again(now);
     }
 
@@ -341,7 +342,7 @@ impl Dialer {
     /// A neighbour whose link may be closed, because this hub has more links than `accept_up_to` and the neighbour can
     /// be reached. The caller closes it as [`Bye::Full`] if the graph stays connected without it
     /// (`Topology::can_spare`), and otherwise does nothing. Each call proposes the next, at most one per
-    /// `drop_spacing`. After the last one there is a pause: `drop_rest` if no link has ended in this round.
+    /// `drop_spacing`. A round in which no link came or ended is followed by `drop_rest`, or as long as that stays so.
     pub fn poll_drop(&mut self, now: Moment) -> Option<HubId> {
         if self.drop_spaced > now || self.standing <= self.config.accept_up_to {
             return None;
@@ -362,6 +363,12 @@ impl Dialer {
     /// When [`Dialer::poll_drop`] may return a neighbour; `None` while there are not too many links.
     pub fn drop_timeout(&self) -> Option<Moment> {
         (self.standing > self.config.accept_up_to).then_some(self.drop_spaced)
+    }
+
+    /// The links are others: one of them may be closed that could not be before.
+    fn look_at_surplus(&mut self, now: Moment) {
+        self.drop_idle = false;
+        self.drop_spaced = self.drop_spaced.min(now + self.config.drop_spacing);
     }
 
     /// The bootstrap addresses, in alphabetical order.

@@ -412,7 +412,7 @@ fn surplus_links_are_proposed_in_turn_one_per_spacing() {
 }
 
 #[test]
-fn a_round_in_which_no_link_has_ended_is_followed_by_a_rest() {
+fn a_round_in_which_no_link_came_or_ended_is_followed_by_a_rest() {
     let mut dialer = dialer();
     meet(&mut dialer, at_ms(0), 0..41);
     for hub in 0..40 {
@@ -423,17 +423,24 @@ fn a_round_in_which_no_link_has_ended_is_followed_by_a_rest() {
         let rests = |next: &usize| apart(next) >= Duration::from_secs(2);
         (1..proposed.len()).filter(rests).collect()
     };
-    // A round takes a second, and the fourth is not over.
-    let now = at_ms(9_225);
+    // A round takes a second. Links have come before the first, and the fourth is not over.
+    let now = at_ms(7_250);
     let proposed = proposals(&mut dialer, now);
-    assert_eq!(rests(&proposed), [40, 80, 120]);
+    assert_eq!(rests(&proposed), [80, 120]);
     assert_eq!(proposed.len(), 130);
     // One link ends and another comes: the next round follows at once, and the one after it later.
     dialer.on_neighbour_down(now, id(5));
     dialer.on_neighbour_up(now, id(40), None);
-    let proposed = proposals(&mut dialer, now + Duration::from_secs(8));
+    let now = now + Duration::from_secs(3);
+    let proposed = proposals(&mut dialer, now);
     assert_eq!(proposed[0].1, id(10));
-    assert_eq!(rests(&proposed), [31 + 40, 31 + 40 + 40]);
+    assert_eq!(proposed.len(), 31 + 40);
+    assert_eq!(rests(&proposed), [0; 0]);
+    let resting = dialer.drop_timeout().unwrap() - now;
+    assert_eq!(resting, Duration::from_millis(825));
+    // A link that comes ends the rest.
+    dialer.on_neighbour_up(now, id(5), None);
+    assert_eq!(dialer.drop_timeout(), Some(now + Duration::from_millis(25)));
 }
 
 #[test]
