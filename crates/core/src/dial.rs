@@ -341,7 +341,7 @@ impl Dialer {
 
     /// A neighbour whose link may be closed, because this hub has more links than `accept_up_to` and the neighbour can
     /// be reached. The caller closes it as [`Bye::Full`] if the graph stays connected without it
-    /// (`Topology::can_spare`), and otherwise does nothing. Each call proposes the next, at most one per
+    /// (`Topology::can_spare`, or `is_redundant` if this hub lets nobody in), and otherwise does nothing. Each call proposes the next, at most one per
     /// `drop_spacing`. A round in which no link came or ended is followed by `drop_rest`, or as long as that stays so.
     pub fn poll_drop(&mut self, now: Moment) -> Option<HubId> {
         if self.drop_spaced > now || self.standing <= self.config.accept_up_to {

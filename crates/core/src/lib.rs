@@ -433,9 +433,13 @@ impl Core {
         let Some(hub) = self.linkage.dialer.poll_drop(now.at) else {
             return;
         };
-        if let Some(link) = self.linkage.links.link_to(hub)
-            && self.routing.topology.can_spare(hub)
-        {
+        let topology = &mut self.routing.topology;
+        // A hub that lets nobody in may be the only one that a newcomer knows.
+        let spare = match self.linkage.dialer.lets_nobody_in() {
+            true => topology.is_redundant(hub),
+            false => topology.can_spare(hub),
+        };
+        if let Some(link) = self.linkage.links.link_to(hub).filter(|_| spare) {
             self.linkage.links.close_link(now.at, link, Bye::Full);
         }
     }

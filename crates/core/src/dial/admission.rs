@@ -36,11 +36,16 @@ impl Dialer {
         if follows && self.can_introduce() && !self.comes_back_or_is_noted(now, hub) {
             return LinkAdmission::Elsewhere;
         }
-        if self.standing < self.config.accept_never_past {
-            LinkAdmission::Welcome
-        } else {
+        if self.lets_nobody_in() {
             LinkAdmission::Full
+        } else {
+            LinkAdmission::Welcome
         }
+    }
+
+    /// Whether there are so many links that not even a hub with no other way in is accepted.
+    pub fn lets_nobody_in(&self) -> bool {
+        self.standing >= self.config.accept_never_past
     }
 
     /// The hubs that are named to a hub that is sent on, drawn at random.

@@ -19,7 +19,9 @@ fn past_the_limit_only_hubs_without_another_way_are_accepted() {
     assert_eq!(admit(59), LinkAdmission::Full, "it is reachable");
     assert_eq!(admit(31), LinkAdmission::Welcome, "it is a neighbour");
     assert_eq!(admit(200), LinkAdmission::Welcome, "it is new to the mesh");
+    assert!(!dialer.lets_nobody_in());
     dialer.config.accept_never_past = 32;
+    assert!(dialer.lets_nobody_in());
     assert_eq!(dialer.admit(at_ms(0), id(200), false), LinkAdmission::Full);
     dialer.on_neighbour_down(at_ms(0), id(31));
     assert_eq!(

@@ -253,9 +253,11 @@ impl Mesh {
                 self.dial(n, dial, target);
             } else if let Some(hub) = self.nodes[n].dialer.poll_drop(now) {
                 let node = &mut self.nodes[n];
-                if node.topology.can_spare(hub)
-                    && let Some(link) = node.links.link_to(hub)
-                {
+                let spare = match node.dialer.lets_nobody_in() {
+                    true => node.topology.is_redundant(hub),
+                    false => node.topology.can_spare(hub),
+                };
+                if let Some(link) = node.links.link_to(hub).filter(|_| spare) {
                     node.links.close_link(now, link, Bye::Full);
                 }
             } else {
@@ -477,18 +479,22 @@ fn halves_that_were_apart_find_each_other_without_their_bootstrap() {
     mesh.assert_whole();
 }
 
-#[test]
-fn hubs_that_all_close_links_at_the_same_time_come_to_rest() {
-    // As in history 8067 of 60 to 120 hubs, each wants two links and closes those past three: hardly a link can be spared.
-    let config = DialConfig {
+/// A hub wants two links and closes those past three: hardly a link can be spared.
+fn tight() -> DialConfig {
+    DialConfig {
         full_mesh_up_to: 3,
         degree: 2,
         nat_links: 2,
         accept_up_to: 3,
         accept_never_past: 9,
         ..DialConfig::default()
-    };
-    let mut mesh = Mesh::with(112, config, Duration::from_millis(120));
+    }
+}
+
+#[test]
+fn hubs_that_all_close_links_at_the_same_time_come_to_rest() {
+    // As in history 8067 of 60 to 120 hubs.
+    let mut mesh = Mesh::with(112, tight(), Duration::from_millis(120));
     for n in 1..112 {
         let dialer = &mut mesh.nodes[n].dialer;
         dialer.set_bootstrap(Moment(0), vec![url(n / 2)]);
@@ -513,4 +519,12 @@ fn hubs_that_all_close_links_at_the_same_time_come_to_rest() {
     let before = open(&mesh);
     mesh.run(SECOND * 10);
     assert_eq!(before, open(&mesh), "the mesh is at rest");
+}
+
+#[test]
+fn a_hub_that_lets_nobody_in_makes_place_for_those_that_know_no_other() {
+    // As in history 8375 of 60 to 120 hubs: the first hub has nine links that all rank too high to be closed.
+    let mut mesh = Mesh::with(60, tight(), LATENCY);
+    mesh.run(SECOND * 60);
+    mesh.assert_whole();
 }
