@@ -98,6 +98,7 @@ pub struct Dialer {
     /// When to check again; `None` if only an event can change anything.
     wake: Option<Moment>,
     ready: Option<DialId>,
+    /// No link is proposed for closing before this.
     drop_spaced: Moment,
     /// The last hub that was proposed for closing its link.
     dropped: Option<HubId>,
@@ -241,7 +242,7 @@ impl Dialer {
             let known = self.hubs.entry(hub).or_insert_with(|| Known::new(now));
             if known.linked.replace(known.linked.unwrap_or(now)).is_none() {
                 self.standing += 1;
-                self.look_at_surplus(now);
+                self.surplus_changed(now);
             }
         }
         self.look_again(now);
@@ -269,7 +270,7 @@ impl Dialer {
                 backoff.lose(now, lasted, &self.config, &mut self.rng);
             }
         }
-        self.look_at_surplus(now);
+        self.surplus_changed(now);
         self.look_again(now);
     }
 
@@ -340,9 +341,9 @@ impl Dialer {
     }
 
     /// A neighbour whose link may be closed, because this hub has more links than `accept_up_to` and the neighbour can
-    /// be reached. The caller closes it as [`Bye::Full`] if the graph stays connected without it
-    /// (`Topology::can_spare`, or `is_redundant` if this hub lets nobody in), and otherwise does nothing. Each call proposes the next, at most one per
-    /// `drop_spacing`. A round in which no link came or ended is followed by `drop_rest`, or as long as that stays so.
+    /// be reached. The caller closes it as [`Bye::Full`] if `Topology::may_close` says so, and otherwise does nothing. Each
+    /// call proposes the next, at most one per `drop_spacing`. After a round in which no link came or ended, none is
+    /// proposed for `drop_rest`, or until a link comes or ends.
     pub fn poll_drop(&mut self, now: Moment) -> Option<HubId> {
         if self.drop_spaced > now || self.standing <= self.config.accept_up_to {
             return None;
@@ -365,8 +366,8 @@ impl Dialer {
         (self.standing > self.config.accept_up_to).then_some(self.drop_spaced)
     }
 
-    /// The links are others: one of them may be closed that could not be before.
-    fn look_at_surplus(&mut self, now: Moment) {
+    /// A link came or ended: one that could not be closed before may be closed now.
+    fn surplus_changed(&mut self, now: Moment) {
         self.drop_idle = false;
         self.drop_spaced = self.drop_spaced.min(now + self.config.drop_spacing);
     }

@@ -428,19 +428,19 @@ impl Core {
         parts.into_iter().flatten().min()
     }
 
-    /// Closes the link to a neighbour that is not needed, if there are more links than wanted.
+    /// Closes a link that is not needed, if there are more than wanted.
     fn shed_link(&mut self, now: Now) {
-        let Some(hub) = self.linkage.dialer.poll_drop(now.at) else {
+        let Linkage { links, dialer, .. } = &mut self.linkage;
+        let Some(hub) = dialer.poll_drop(now.at) else {
             return;
         };
-        let topology = &mut self.routing.topology;
-        // A hub that lets nobody in may be the only one that a newcomer knows.
-        let spare = match self.linkage.dialer.lets_nobody_in() {
-            true => topology.is_redundant(hub),
-            false => topology.can_spare(hub),
-        };
-        if let Some(link) = self.linkage.links.link_to(hub).filter(|_| spare) {
-            self.linkage.links.close_link(now.at, link, Bye::Full);
+        if let Some(link) = links.link_to(hub)
+            && self
+                .routing
+                .topology
+                .may_close(hub, dialer.lets_nobody_in())
+        {
+            links.close_link(now.at, link, Bye::Full);
         }
     }
 

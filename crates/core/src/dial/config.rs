@@ -68,7 +68,7 @@ pub struct DialConfig {
     pub yield_for: Duration,
     /// The least time between two links that this hub closes because it has too many, see `Dialer::poll_drop`.
     pub drop_spacing: Duration,
-    /// The rest after all links were looked at and none could be closed. A link that comes or ends cuts it short.
+    /// The rest after a round of these in which no link came or ended. One that does cuts it short.
     pub drop_rest: Duration,
     /// Known bugs, for tests of the tests.
     pub mutants: Mutants,

@@ -22,15 +22,21 @@ impl Topology {
         self.graph.reaches(self.me, &firsts, neighbour)
     }
 
-    /// Whether the link to this neighbour may be closed, though other hubs may close links by this rule at the same time.
+    /// Whether a hub that has too many links may close that to this neighbour.
     ///
     /// Each link has a rank, and may be closed if there is another way over links that all rank above it. Of the links
-    /// between two parts of the mesh, the one with the highest rank has no such other way, so that no hub closes it. Only
-    /// a link that has ended otherwise, which this hub has not heard of, can make that wrong.
-    pub fn can_spare(&mut self, neighbour: HubId) -> bool {
+    /// between two parts of the mesh, the one with the highest rank has no such other way. So hubs that close links by this
+    /// rule at the same time, and have not heard of each other's closings, leave the mesh in one part.
+    ///
+    /// By rank a hub that lets nobody in might close none, and a newcomer may know no other hub. There any other way is
+    /// enough.
+    pub fn may_close(&mut self, neighbour: HubId, lets_nobody_in: bool) -> bool {
+        if lets_nobody_in {
+            return self.is_redundant(neighbour);
+        }
         self.refresh_graph();
         let firsts = self.firsts();
-        self.graph.outranks(self.me, &firsts, neighbour)
+        self.graph.reaches_by_higher(self.me, &firsts, neighbour)
     }
 
     pub(super) fn want_spf(&mut self, now: Moment) {

@@ -38,7 +38,7 @@ struct Edge {
 pub(super) struct Graph {
     ids: Vec<HubId>,
     numbers: HashMap<HubId, u32, FixedState>,
-    /// A random number per hub, the same at all hubs.
+    /// A hash of each hub's id, from which the ranks of links are made.
     lots: Vec<u64>,
     /// Per hub, in rising order of `to`.
     edges: Vec<Vec<Edge>>,
@@ -148,9 +148,14 @@ impl Graph {
         self.reaches_above(None, me, firsts, hub)
     }
 
-    /// Whether there is such a path over links that all rank above the link of these two. The rank of a link is drawn by
-    /// the ids of its ends, so all hubs know it.
-    pub(super) fn outranks(&mut self, me: HubId, firsts: &[(HubId, u16)], hub: HubId) -> bool {
+    /// Whether there is such a path over links that all rank above the link of these two. The rank of a link follows from the
+    /// ids of its ends, so all hubs know it.
+    pub(super) fn reaches_by_higher(
+        &mut self,
+        me: HubId,
+        firsts: &[(HubId, u16)],
+        hub: HubId,
+    ) -> bool {
         let numbers = self.numbers.get(&me).zip(self.numbers.get(&hub));
         let Some(rank) = numbers.map(|(me, hub)| self.rank(*me, *hub)) else {
             return false;
@@ -158,7 +163,7 @@ impl Graph {
         self.reaches_above(Some(rank), me, firsts, hub)
     }
 
-    /// The same over links that rank above this, if it is given.
+    /// As `reaches`, but only over links that rank above this, if it is given.
     fn reaches_above(
         &mut self,
         rank: Option<u64>,

@@ -253,11 +253,10 @@ impl Mesh {
                 self.dial(n, dial, target);
             } else if let Some(hub) = self.nodes[n].dialer.poll_drop(now) {
                 let node = &mut self.nodes[n];
-                let spare = match node.dialer.lets_nobody_in() {
-                    true => node.topology.is_redundant(hub),
-                    false => node.topology.can_spare(hub),
-                };
-                if let Some(link) = node.links.link_to(hub).filter(|_| spare) {
+                let lets_nobody_in = node.dialer.lets_nobody_in();
+                if let Some(link) = node.links.link_to(hub)
+                    && node.topology.may_close(hub, lets_nobody_in)
+                {
                     node.links.close_link(now, link, Bye::Full);
                 }
             } else {
@@ -509,7 +508,9 @@ fn hubs_that_all_close_links_at_the_same_time_come_to_rest() {
     mesh.assert_whole();
     for node in &mut mesh.nodes {
         let linked: Vec<HubId> = node.links.iter().map(|view| view.hub).collect();
-        let spare = linked.iter().find(|hub| node.topology.can_spare(**hub));
+        let spare = linked
+            .iter()
+            .find(|hub| node.topology.may_close(**hub, false));
         assert!(linked.len() <= 3 || spare.is_none(), "{linked:?} {spare:?}");
     }
     let open = |mesh: &Mesh| -> Vec<LinkId> {
