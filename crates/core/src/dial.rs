@@ -345,7 +345,7 @@ impl Dialer {
     /// call proposes the next, at most one per `drop_spacing`. After a round in which no link came or ended, none is
     /// proposed for `drop_rest`, or until a link comes or ends.
     pub fn poll_drop(&mut self, now: Moment) -> Option<HubId> {
-        if self.drop_spaced > now || self.standing <= self.config.accept_up_to {
+        if self.drop_timeout().is_none_or(|due| due > now) {
             return None;
         }
         self.drop_spaced = now + self.config.drop_spacing;
